@@ -1,0 +1,153 @@
+/**
+ * What an application is written against. `DirectStack` (our own layers over a
+ * netif) and `SocketStack` (the host's sockets) both implement it; an
+ * application cannot tell which it runs on.
+ */
+import type { Family } from './address/index.ts';
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+  readonly family: Family;
+}
+
+export interface Stack {
+  readonly kind: 'direct' | 'socket';
+  readonly tcp: Tcp;
+  readonly udp: Udp;
+  /**
+   * The addresses of `hostname`, or of a literal address itself.
+   * Rejects with `ENOTFOUND`.
+   */
+  resolve(hostname: string): Promise<string[]>;
+  /** Counters of every layer: plain nested numbers. */
+  statistics(): StackStatistics;
+  /** Closes listeners, closes flows in order (aborting those that do not follow within a bound), releases the netif. */
+  close(): Promise<void>;
+}
+
+/** Nested counters, in SNMP's terms where there is one (RFC 4293, RFC 4022, RFC 4113). */
+export interface StackStatistics {
+  readonly [name: string]: number | string | StackStatistics;
+}
+
+export interface ListenOptions {
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** A local address; all of them by default. */
+  readonly host?: string;
+  /** Most connections that wait between handshake and `onFlow`; 511 by default. */
+  readonly backlog?: number;
+}
+
+export interface ConnectOptions {
+  readonly port: number;
+  readonly host: string;
+  readonly localPort?: number;
+  readonly localAddress?: string;
+  /** Gives up with `ETIMEDOUT`; by default when the SYN retries are used up. */
+  readonly timeoutMs?: number;
+  /** Aborting it rejects with its reason and forgets the connection. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Tcp {
+  /** Rejects with `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `EINVAL`. */
+  listen(options: ListenOptions, onFlow: (flow: Flow) => void): Promise<Listener>;
+  /** Rejects with `ECONNREFUSED`, `ETIMEDOUT`, `EHOSTUNREACH`, `ENETUNREACH`, `EADDRNOTAVAIL`, `ENOTFOUND`, … */
+  connect(options: ConnectOptions): Promise<Flow>;
+}
+
+export interface Listener {
+  readonly local: Endpoint;
+  /** Stops listening. Flows that were accepted live on. */
+  close(): Promise<void>;
+}
+
+/** One TCP connection. Chunks are Buffers on Node. */
+export interface Flow extends AsyncIterable<Uint8Array> {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** The next bytes in order; null at the end of the stream. Rejects with `ECONNRESET`, `ETIMEDOUT`, … */
+  read(): Promise<Uint8Array | null>;
+  /**
+   * Queues `data`; resolves when `write` may be called again. The data is kept
+   * by reference and is not to be changed until the peer has acknowledged it.
+   * Rejects with `EPIPE` after `shutdown`, or the error that ended the flow.
+   */
+  write(data: Uint8Array): Promise<void>;
+  writev(data: readonly Uint8Array[]): Promise<void>;
+  /** Half-close: FIN after all that is queued. Reading goes on. Resolves when the peer has acknowledged it. */
+  shutdown(): Promise<void>;
+  /** Closes both ways in order: sends what is queued and FIN. Unread data makes it a reset (RFC 2525 §2.17). Resolves when the peer has acknowledged all, or the flow has failed. */
+  close(): Promise<void>;
+  /** Ends the connection at once with RST. */
+  abort(): void;
+  readonly stats: FlowStats;
+  setNoDelay(noDelay: boolean): void;
+  /** Probes an idle peer; `delayMs` is the idle time before the first probe. */
+  setKeepAlive(enable: boolean, delayMs?: number): void;
+}
+
+/** A snapshot in the terms of Linux's `tcp_info`. Times in milliseconds, the rest in bytes or counts. */
+export interface FlowStats {
+  readonly state: string;
+  readonly rttMs: number;
+  readonly rttVarMs: number;
+  readonly minRttMs: number;
+  readonly rtoMs: number;
+  readonly mss: number;
+  readonly cwnd: number;
+  readonly ssthresh: number;
+  readonly sendWindow: number;
+  readonly receiveWindow: number;
+  readonly bytesInFlight: number;
+  readonly bytesSent: number;
+  readonly bytesAcked: number;
+  readonly bytesReceived: number;
+  readonly bytesRetransmitted: number;
+  readonly segmentsSent: number;
+  readonly segmentsReceived: number;
+  readonly retransmits: number;
+  /** Bytes that `write` took and that the peer has not acknowledged. */
+  readonly sendQueue: number;
+  /** Bytes that came in order and that were not read. */
+  readonly receiveQueue: number;
+}
+
+export interface UdpBindOptions {
+  /** 0 or none takes a free port. */
+  readonly port?: number;
+  readonly host?: string;
+  /** Allows sending to broadcast addresses. */
+  readonly broadcast?: boolean;
+  /** Most bytes of datagrams that wait to be read; more are dropped and counted. */
+  readonly receiveBuffer?: number;
+}
+
+export interface Datagram {
+  readonly data: Uint8Array;
+  readonly remote: Endpoint;
+}
+
+export interface Udp {
+  /** Rejects with `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL`. */
+  bind(options?: UdpBindOptions): Promise<UdpSocket>;
+}
+
+export interface UdpSocket extends AsyncIterable<Datagram> {
+  readonly local: Endpoint;
+  /** Fixes the peer: only its datagrams are received, errors it causes (`ECONNREFUSED`) are reported by `receive`. */
+  connect(remote: { host: string; port: number }): Promise<void>;
+  disconnect(): void;
+  /** The next datagram; null after `close`. */
+  receive(): Promise<Datagram | null>;
+  /** Rejects with `EMSGSIZE`, `ENETUNREACH`, `EACCES` (broadcast not allowed), `EHOSTUNREACH`, … */
+  send(data: Uint8Array, remote?: { host: string; port: number }): Promise<void>;
+  /** Datagrams dropped because nobody read them in time. */
+  readonly dropped: number;
+  close(): Promise<void>;
+}
+
+/** An application for the runner: the default export of its module. */
+export type Application = (stack: Stack, args: string[]) => void | Promise<void>;

@@ -1,0 +1,96 @@
+/** What a stack's TCP can be told; per-connection settings start from these. */
+export interface TcpOptions {
+  /** Largest receive buffer in bytes; the advertised window never exceeds it. Default 4 MiB. */
+  readonly receiveBuffer?: number;
+  /** Bytes that `write` queues before it asks the application to wait. Default 4 MiB. */
+  readonly sendBuffer?: number;
+  /** RFC 7323 §2. Default true. */
+  readonly windowScaling?: boolean;
+  /** RFC 7323 §3. Default true. */
+  readonly timestamps?: boolean;
+  /** RFC 2018. Default true. */
+  readonly sack?: boolean;
+  /** `newreno` (RFC 6582) or `cubic` (RFC 9438). Default `cubic`. */
+  readonly congestionControl?: 'newreno' | 'cubic';
+  /** Initial window in segments. Default 10 (RFC 6928). */
+  readonly initialWindow?: number;
+  /** Largest segment we announce and send, whatever the MTU allows. No limit by default. */
+  readonly maxSegment?: number;
+  /** Duplicate ACKs that mean loss, before reordering is seen. Default 3 (RFC 5681). */
+  readonly duplicateThreshold?: number;
+  /** RFC 8985 time-based loss detection. Default true. */
+  readonly rack?: boolean;
+  /** RFC 8985 tail loss probes. Default true. */
+  readonly tailLossProbe?: boolean;
+  /** Smallest retransmission timeout in ms. Default 200 (as Linux; RFC 6298 says 1000). */
+  readonly minRtoMs?: number;
+  /** RFC 6298 §2.5. Default 60 000. */
+  readonly maxRtoMs?: number;
+  /** Before the first RTT sample (RFC 6298 §2.1). Default 1000. */
+  readonly initialRtoMs?: number;
+  /** SYN retransmissions before `ETIMEDOUT`. Default 6. */
+  readonly synRetries?: number;
+  /** SYN-ACK retransmissions before a half-open connection is forgotten. Default 5. */
+  readonly synAckRetries?: number;
+  /** Retransmissions of data before the connection is given up (RFC 1122 R2). Default 15. */
+  readonly dataRetries?: number;
+  /** Unacknowledged data may be this old before the connection fails with `ETIMEDOUT` (RFC 5482); 0 for no limit. Default 0. */
+  readonly userTimeoutMs?: number;
+  /** Maximum segment lifetime; TIME-WAIT lasts twice as long. Default 30 000. */
+  readonly mslMs?: number;
+  /** How long a closed (not only shut down) connection waits in FIN-WAIT-2. Default 60 000. */
+  readonly finTimeoutMs?: number;
+  /** Longest delay of an ACK (RFC 1122: below 500). Default 40. */
+  readonly delayedAckMs?: number;
+  /** Nagle's algorithm off for new connections. Default false. */
+  readonly noDelay?: boolean;
+  /** Idle time before keep-alive probes start, where they are on. Default 7 200 000. */
+  readonly keepAliveIdleMs?: number;
+  readonly keepAliveIntervalMs?: number;
+  readonly keepAliveProbes?: number;
+  /** Challenge ACKs per second, all connections together (RFC 5961 §7); 0 for no limit. Default 1000. */
+  readonly challengeAckLimit?: number;
+  /** Restart from the initial window after an idle RTO (RFC 5681 §4.1). Default true. */
+  readonly slowStartAfterIdle?: boolean;
+  /** Most half-open connections per listener. Default 1024. */
+  readonly synQueue?: number;
+  /** Most connections in TIME-WAIT; the oldest go first. Default 16 384. */
+  readonly maxTimeWait?: number;
+  /** First and last ephemeral port (RFC 6056 §3.2). Default 32 768..65 535. */
+  readonly ephemeralPorts?: readonly [first: number, last: number];
+}
+
+export type TcpConfig = Required<TcpOptions>;
+
+export const TCP_DEFAULTS: TcpConfig = {
+  receiveBuffer: 4 << 20,
+  sendBuffer: 4 << 20,
+  windowScaling: true,
+  timestamps: true,
+  sack: true,
+  congestionControl: 'cubic',
+  initialWindow: 10,
+  maxSegment: 65_535,
+  duplicateThreshold: 3,
+  rack: true,
+  tailLossProbe: true,
+  minRtoMs: 200,
+  maxRtoMs: 60_000,
+  initialRtoMs: 1000,
+  synRetries: 6,
+  synAckRetries: 5,
+  dataRetries: 15,
+  userTimeoutMs: 0,
+  mslMs: 30_000,
+  finTimeoutMs: 60_000,
+  delayedAckMs: 40,
+  noDelay: false,
+  keepAliveIdleMs: 7_200_000,
+  keepAliveIntervalMs: 75_000,
+  keepAliveProbes: 9,
+  challengeAckLimit: 1000,
+  slowStartAfterIdle: true,
+  synQueue: 1024,
+  maxTimeWait: 16_384,
+  ephemeralPorts: [32_768, 65_535],
+};
