@@ -1,76 +1,38 @@
-import type { IpAddress } from '../address/index.ts';
-
 /**
  * Internet checksums (RFC 1071). A *sum* is a folded one's complement sum, 0 to
  * 0xffff, of big-endian 16-bit words, not inverted; a *checksum* is its
  * complement, as it stands in a header.
+ *
+ * Long data is summed by a small SIMD WebAssembly module where the host has
+ * one, else in JavaScript; which of them is decided once, when this is loaded.
  */
+import { loadSimd } from './simd.ts';
+import { portableSummer, simdSummer } from './summer.ts';
 
-/** Adds the words of `bytes[start..end)` to `initial`; an odd last byte counts as the high half of a word. */
-export function sum(bytes: Uint8Array, start: number, end: number, initial = 0): number {
-  let total = initial;
-  let i = start;
-  for (; i + 1 < end; i += 2) total += (bytes[i]! << 8) | bytes[i + 1]!;
-  if (i < end) total += bytes[i]! << 8;
-  return fold(total);
-}
+export { complement, fold, pseudoHeaderSum, update16 } from './arithmetic.ts';
 
-/** Copies `source[start..end)` to `target` at `offset` and adds its words to `initial`. */
-export function copyAndSum(
-  target: Uint8Array,
-  offset: number,
-  source: Uint8Array,
-  start: number,
-  end: number,
-  initial = 0,
-): number {
-  target.set(source.subarray(start, end), offset);
-  return sum(target, offset, offset + end - start, initial);
-}
+const simd = loadSimd();
+const summer = simd === null ? portableSummer() : simdSummer(simd);
 
-/** Folds a sum of up to 2^53 to 16 bits. */
-export function fold(total: number): number {
-  let folded = total > 0xffffffff ? (total % 0x100000000) + Math.floor(total / 0x100000000) : total;
-  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000);
-  return folded;
-}
+/**
+ * Adds the words of `bytes[start..end)` to `initial`; an odd last byte counts
+ * as the high half of a word.
+ */
+export const sum = summer.sum;
 
-/** The header field of a sum. */
-export function complement(folded: number): number {
-  return ~folded & 0xffff;
-}
+/**
+ * Copies `source[start..end)` to `target` at `offset` and adds its words to
+ * `initial`. Source and target must not overlap.
+ */
+export const copyAndSum = summer.copyAndSum;
 
-/** The sum of the TCP/UDP pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), the same code for both families. */
-export function pseudoHeaderSum(
-  source: IpAddress,
-  destination: IpAddress,
-  protocol: number,
-  length: number,
-): number {
-  return fold(
-    (source.w0 >>> 16) +
-      (source.w0 & 0xffff) +
-      (source.w1 >>> 16) +
-      (source.w1 & 0xffff) +
-      (source.w2 >>> 16) +
-      (source.w2 & 0xffff) +
-      (source.w3 >>> 16) +
-      (source.w3 & 0xffff) +
-      (destination.w0 >>> 16) +
-      (destination.w0 & 0xffff) +
-      (destination.w1 >>> 16) +
-      (destination.w1 & 0xffff) +
-      (destination.w2 >>> 16) +
-      (destination.w2 & 0xffff) +
-      (destination.w3 >>> 16) +
-      (destination.w3 & 0xffff) +
-      protocol +
-      (length >>> 16) +
-      (length & 0xffff),
-  );
-}
+/**
+ * `size` bytes, contents undefined, in memory where a sum needs no copy
+ * (WebAssembly's): right for an area that frames are built in. Ordinary memory
+ * if there is no room left (1 MiB in all) or no WebAssembly. Give it back with
+ * {@link releaseSummable}: it is not collected.
+ */
+export const allocateSummable = summer.allocateSummable;
 
-/** A header checksum after a 16-bit word of what it covers changed from `before` to `after` (RFC 1624 eqn. 3). */
-export function update16(checksum: number, before: number, after: number): number {
-  return complement(fold((~checksum & 0xffff) + (~before & 0xffff) + after));
-}
+/** Takes back what {@link allocateSummable} gave; nobody may write there any more. */
+export const releaseSummable = summer.releaseSummable;

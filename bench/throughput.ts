@@ -1,0 +1,150 @@
+/**
+ * How fast bytes go through the stack. Each figure is one connection for a
+ * fixed time; both stacks of a cable share this one thread.
+ */
+import { DirectStack } from '../src/direct/index.ts';
+import { createCable, NO_OFFLOADS, type Offloads } from '../src/netif/index.ts';
+import type { Flow } from '../src/stack.ts';
+import { RealClock } from '../src/time/index.ts';
+import { canTap, KernelHost } from '../test/tap/support/kernel-host.ts';
+
+export interface Throughput {
+  readonly name: string;
+  readonly gigabitsPerSecond: number;
+  /** CPU time of this process over wall time; 1 is one busy thread. */
+  readonly cpus: number;
+}
+
+const BLOCK = new Uint8Array(256 * 1024);
+const WITH_OFFLOADS: Offloads = { checksum: 'partial', segmentation: 65_549 };
+
+/** Runs all that this machine allows; `skipped` says what it does not, and why. */
+export async function measureThroughput(
+  durationMs: number,
+): Promise<{ results: Throughput[]; skipped: string | null }> {
+  const results = [
+    await overCable('cable, 1514-byte frames', NO_OFFLOADS, durationMs),
+    await overCable('cable, with offloads', WITH_OFFLOADS, durationMs),
+  ];
+  const skipped = canTap();
+  if (skipped === null) {
+    for (const offloads of [false, true]) {
+      const kind = offloads ? 'with offloads' : '1514-byte frames';
+      results.push(await fromKernel(`TAP, kernel to stack, ${kind}`, offloads, durationMs));
+      results.push(await toKernel(`TAP, stack to kernel, ${kind}`, offloads, durationMs));
+    }
+  }
+  return { results, skipped: skipped === null ? null : `TAP: ${skipped}` };
+}
+
+async function overCable(name: string, offloads: Offloads, durationMs: number): Promise<Throughput> {
+  const clock = new RealClock();
+  const [near, far] = createCable({ clock, offloads });
+  const sender = new DirectStack({ netif: near, ipv4: '10.0.0.1/24', clock });
+  const receiver = new DirectStack({ netif: far, ipv4: '10.0.0.2/24', clock });
+  await Promise.all([sender.ready(), receiver.ready()]);
+  const { promise: accepted, resolve } = withResolvers<Flow>();
+  await receiver.tcp.listen({ port: 5001 }, resolve);
+  const flow = await sender.tcp.connect({ host: '10.0.0.2', port: 5001 });
+  const sending = writeOn(flow);
+  const result = await readFor(name, await accepted, durationMs);
+  flow.abort();
+  await sending;
+  await sender.close();
+  await receiver.close();
+  return result;
+}
+
+async function fromKernel(name: string, offloads: boolean, durationMs: number): Promise<Throughput> {
+  const peer = `const net = require('node:net');
+    const block = Buffer.alloc(262144);
+    const socket = net.connect(5001, '10.77.0.2', () => { const send = () => { while (socket.write(block)); }; socket.on('drain', send); send(); });
+    socket.on('error', () => {});`;
+  return withKernel(offloads, peer, (flow) => readFor(name, flow, durationMs));
+}
+
+async function toKernel(name: string, offloads: boolean, durationMs: number): Promise<Throughput> {
+  const peer = `const net = require('node:net');
+    const buffer = Buffer.alloc(262144);
+    net.connect({ port: 5001, host: '10.77.0.2', onread: { buffer, callback: () => true } }).on('error', () => {});`;
+  return withKernel(offloads, peer, async (flow) => {
+    const sending = writeOn(flow);
+    const result = await measure(name, durationMs, () => flow.stats.bytesAcked, pause(durationMs));
+    flow.abort();
+    await sending;
+    return result;
+  });
+}
+
+/** A kernel on the other end of a TAP, where Node runs `peer` and connects to us. */
+async function withKernel<T>(offloads: boolean, peer: string, use: (flow: Flow) => Promise<T>): Promise<T> {
+  const host = new KernelHost({ tap: { offloads } });
+  const stack = new DirectStack({ netif: host.tap, ipv4: '10.77.0.2/24' });
+  try {
+    await stack.ready();
+    const { promise: accepted, resolve } = withResolvers<Flow>();
+    await stack.tcp.listen({ port: 5001 }, resolve);
+    host.spawn(process.execPath, ['-e', peer]);
+    const flow = await accepted;
+    const result = await use(flow);
+    flow.abort();
+    return result;
+  } finally {
+    await stack.close();
+    await host.close();
+  }
+}
+
+async function readFor(name: string, flow: Flow, durationMs: number): Promise<Throughput> {
+  let received = 0;
+  const deadline = performance.now() + durationMs;
+  const reading = (async () => {
+    while (performance.now() < deadline) {
+      const chunk = await flow.read();
+      if (chunk === null) break;
+      received += chunk.length;
+    }
+  })();
+  return measure(name, durationMs, () => received, reading);
+}
+
+async function measure(
+  name: string,
+  durationMs: number,
+  bytes: () => number,
+  work: Promise<void>,
+): Promise<Throughput> {
+  const cpu = process.cpuUsage();
+  const begin = performance.now();
+  const before = bytes();
+  await work;
+  const elapsedMs = performance.now() - begin;
+  const { user, system } = process.cpuUsage(cpu);
+  if (elapsedMs < durationMs / 2) throw new Error(`${name}: the connection ended after ${elapsedMs} ms`);
+  return {
+    name,
+    gigabitsPerSecond: ((bytes() - before) * 8) / (elapsedMs * 1e6),
+    cpus: (user + system) / (elapsedMs * 1000),
+  };
+}
+
+/** Writes until the flow is aborted. */
+async function writeOn(flow: Flow): Promise<void> {
+  try {
+    for (;;) await flow.write(BLOCK);
+  } catch {
+    // That is how it ends.
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((onResolve) => {
+    resolve = onResolve;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,241 @@
+import { parseArgs } from 'node:util';
+import { IpAddress, Prefix } from '../address/index.ts';
+import { UsageError } from './errors.ts';
+import { type ImpairSpec, parseImpairment } from './impairment.ts';
+
+export type NetifSpec =
+  | { readonly kind: 'tap'; readonly name: string }
+  | { readonly kind: 'fd'; readonly fd: number };
+
+interface CommonRunOptions {
+  /** Path of the application's module. */
+  readonly app: string;
+  readonly args: string[];
+  /** Prints the stack's counters when the command ends. */
+  readonly stats: boolean;
+}
+
+export interface SocketRunOptions extends CommonRunOptions {
+  readonly net: 'socket';
+}
+
+export interface DirectRunOptions extends CommonRunOptions {
+  readonly net: 'direct';
+  readonly netif: NetifSpec;
+  readonly offloads: boolean;
+  /** CIDR of the kernel's end of a TAP. */
+  readonly hostIp?: string;
+  /** CIDR of the stack. */
+  readonly ip: string;
+  readonly gateway?: string;
+  readonly pcap?: string;
+  /** Most bytes of each frame that the capture keeps. */
+  readonly snapLength?: number;
+  readonly impair?: ImpairSpec;
+}
+
+export type RunOptions = SocketRunOptions | DirectRunOptions;
+
+export type Command =
+  | { readonly kind: 'run'; readonly options: RunOptions }
+  | { readonly kind: 'demo'; readonly pcap?: string; readonly seconds: number }
+  | { readonly kind: 'help'; readonly topic: 'mirage-net' | 'run' | 'demo' }
+  | { readonly kind: 'version' };
+
+/** Reads the words after `mirage-net`. Throws {@link UsageError}. */
+export function parseCommand(argv: readonly string[]): Command {
+  const [name, ...rest] = argv;
+  switch (name) {
+    case undefined:
+    case 'help':
+    case '--help':
+    case '-h':
+      return { kind: 'help', topic: rest[0] === 'run' || rest[0] === 'demo' ? rest[0] : 'mirage-net' };
+    case '--version':
+    case '-v':
+      return { kind: 'version' };
+    case 'run':
+      return parseRun(rest);
+    case 'demo':
+      return parseDemo(rest);
+    default:
+      throw new UsageError(`There is no command "${name}": it is "run", "demo" or "help".`);
+  }
+}
+
+const RUN_OPTIONS = {
+  net: { type: 'string', default: 'direct' },
+  netif: { type: 'string' },
+  'no-offloads': { type: 'boolean', default: false },
+  'host-ip': { type: 'string' },
+  ip: { type: 'string' },
+  gateway: { type: 'string' },
+  pcap: { type: 'string' },
+  snaplen: { type: 'string' },
+  impair: { type: 'string' },
+  stats: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** Options that describe a netif, which the host's sockets do not have. */
+const DIRECT_ONLY = [
+  'netif',
+  'no-offloads',
+  'host-ip',
+  'ip',
+  'gateway',
+  'pcap',
+  'snaplen',
+  'impair',
+] as const;
+
+function parseRun(argv: readonly string[]): Command {
+  const separator = argv.indexOf('--');
+  const own = separator < 0 ? argv : argv.slice(0, separator);
+  const args = separator < 0 ? [] : argv.slice(separator + 1);
+  const { values, positionals } = usage(() =>
+    parseArgs({ args: [...own], options: RUN_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help) return { kind: 'help', topic: 'run' };
+  const [app, surplus] = positionals;
+  if (app === undefined) {
+    throw new UsageError('Which application? Give its file: mirage-net run APP.js …');
+  }
+  if (surplus !== undefined) {
+    throw new UsageError(
+      `"${surplus}" is one word too many: what is meant for the application comes after --, as in: mirage-net run ${app} … -- ${surplus}`,
+    );
+  }
+  const common = { app, args, stats: values.stats };
+  if (values.net === 'socket') {
+    const stray = DIRECT_ONLY.find((option) => values[option] !== undefined && values[option] !== false);
+    if (stray !== undefined) {
+      throw new UsageError(
+        `--${stray} does not apply to --net socket, which uses the host's own sockets and has no netif.`,
+      );
+    }
+    return { kind: 'run', options: { ...common, net: 'socket' } };
+  }
+  if (values.net !== 'direct') {
+    throw new UsageError(`--net ${values.net}: it is "direct" (our stack) or "socket" (the host's sockets).`);
+  }
+  if (values.netif === undefined) {
+    throw new UsageError(
+      '--net direct needs a network interface, as in --netif tap:mnd0 (or use --net socket).',
+    );
+  }
+  const netif = parseNetif(values.netif);
+  if (values.ip === undefined) {
+    throw new UsageError('--net direct needs an address for the stack, as in --ip 10.0.0.2/24.');
+  }
+  const ip = parseCidr('ip', values.ip);
+  const { gateway, pcap } = values;
+  if (gateway !== undefined) parseAddress('gateway', gateway);
+  if (values.snaplen !== undefined && pcap === undefined) {
+    throw new UsageError('--snaplen shortens what --pcap FILE keeps; there is no --pcap.');
+  }
+  return {
+    kind: 'run',
+    options: {
+      ...common,
+      net: 'direct',
+      netif,
+      offloads: !values['no-offloads'],
+      ip,
+      ...(values['host-ip'] !== undefined && { hostIp: parseCidr('host-ip', values['host-ip']) }),
+      ...(gateway !== undefined && { gateway }),
+      ...(pcap !== undefined && { pcap }),
+      ...(values.snaplen !== undefined && { snapLength: parseCount('snaplen', values.snaplen, 14, 262_144) }),
+      ...(values.impair !== undefined && { impair: parseImpairment(values.impair) }),
+    },
+  };
+}
+
+function parseDemo(argv: readonly string[]): Command {
+  const { values } = usage(() =>
+    parseArgs({
+      args: [...argv],
+      options: {
+        pcap: { type: 'string' },
+        seconds: { type: 'string', default: '3' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }),
+  );
+  if (values.help) return { kind: 'help', topic: 'demo' };
+  return {
+    kind: 'demo',
+    seconds: parseCount('seconds', values.seconds, 1, 60),
+    ...(values.pcap !== undefined && { pcap: values.pcap }),
+  };
+}
+
+function parseNetif(text: string): NetifSpec {
+  const colon = text.indexOf(':');
+  const kind = colon < 0 ? text : text.slice(0, colon);
+  const rest = colon < 0 ? '' : text.slice(colon + 1);
+  switch (kind) {
+    case 'tap':
+      if (rest === '') throw new UsageError('--netif tap: needs the name of the device, as in tap:mnd0.');
+      return { kind: 'tap', name: rest };
+    case 'fd':
+      return { kind: 'fd', fd: parseCount('netif fd:', rest, 0, 2 ** 31 - 1) };
+    case 'xen':
+    case 'stream':
+      throw new UsageError(`--netif ${kind}: is not built in this version; use tap:NAME or fd:N.`);
+    default:
+      throw new UsageError(
+        `--netif ${text}: it is tap:NAME, or fd:N for a TAP that the parent process opened.`,
+      );
+  }
+}
+
+function parseCidr(option: string, text: string): string {
+  if (text === 'dhcp') {
+    throw new UsageError(
+      `--${option} dhcp is not built in this version; give an address, as in 10.0.0.2/24.`,
+    );
+  }
+  let prefix: Prefix;
+  try {
+    prefix = Prefix.parse(text);
+  } catch {
+    throw new UsageError(`--${option} ${text}: give an address with its prefix length, as in 10.0.0.2/24.`);
+  }
+  if (!prefix.address.isIpv4) {
+    throw new UsageError(`--${option} ${text}: IPv6 is not built in this version; give an IPv4 address.`);
+  }
+  if (!text.includes('/')) {
+    throw new UsageError(
+      `--${option} ${text} lacks the prefix length; for a network of 254 hosts: ${text}/24.`,
+    );
+  }
+  return text;
+}
+
+function parseAddress(option: string, text: string): void {
+  try {
+    if (IpAddress.parse(text).isIpv4) return;
+  } catch {
+    // Said below.
+  }
+  throw new UsageError(`--${option} ${text}: give an IPv4 address, as in 10.0.0.1.`);
+}
+
+function parseCount(option: string, text: string, least: number, most: number): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most)) {
+    throw new UsageError(`--${option} ${text}: give a whole number from ${least} to ${most}.`);
+  }
+  return value;
+}
+
+/** `parseArgs` with its complaints turned into usage errors. */
+function usage<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof TypeError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * `mirage-net-direct/cli`: the command line as a library, for those who wrap it
+ * or start it from tests.
+ */
+import { NetError } from '../errors.ts';
+import { type Command, parseCommand } from './arguments.ts';
+import { CommandError, UsageError } from './errors.ts';
+import { helpText } from './help.ts';
+import type { CommandIo } from './io.ts';
+import { run } from './run.ts';
+import { packageVersion } from './version.ts';
+
+export { loadApplication } from './application.ts';
+export {
+  type Command,
+  type DirectRunOptions,
+  type NetifSpec,
+  parseCommand,
+  type RunOptions,
+  type SocketRunOptions,
+} from './arguments.ts';
+export { CommandError, UsageError } from './errors.ts';
+export { type ImpairSpec, parseImpairment } from './impairment.ts';
+export type { CommandIo, HostProcess } from './io.ts';
+export { type OpenStack, openStack } from './open-stack.ts';
+
+/**
+ * Runs the command line `mirage-net ...argv` and gives its exit code: 0 done,
+ * 1 failed, 2 wrong usage. What went wrong is said on `io.stderr`.
+ */
+export async function runCommand(argv: readonly string[], io: CommandIo): Promise<number> {
+  try {
+    return await execute(parseCommand(argv), io);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      io.stderr.write(`mirage-net: ${error.message}\nTry: mirage-net help\n`);
+      return 2;
+    }
+    io.stderr.write(`mirage-net: ${failure(error)}\n`);
+    return 1;
+  }
+}
+
+async function execute(command: Command, io: CommandIo): Promise<number> {
+  switch (command.kind) {
+    case 'help':
+      io.stdout.write(helpText(command.topic));
+      return 0;
+    case 'version':
+      io.stdout.write(`${await packageVersion()}\n`);
+      return 0;
+    case 'demo': {
+      const { demo } = await import('./demo.ts');
+      await demo(command, io);
+      return 0;
+    }
+    case 'run':
+      return run(command.options, io);
+  }
+}
+
+/** One sentence where the cause is known; the whole stack where it is a surprise. */
+function failure(error: unknown): string {
+  if (error instanceof CommandError || error instanceof NetError) return error.message;
+  // From the system: a file that cannot be written, …
+  if (error instanceof Error && 'syscall' in error) return error.message;
+  if (error instanceof SyntaxError) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,93 @@
+import type { Netif } from '../netif/index.ts';
+import type { Stack } from '../stack.ts';
+import type { DirectRunOptions, RunOptions } from './arguments.ts';
+
+export interface OpenStack {
+  readonly stack: Stack;
+  /** For people: what runs where. */
+  readonly description: string;
+  /** Completes the capture file, once the stack is closed; says what is missing in it. */
+  finish(): Promise<string | null>;
+  /** The same at once, where the process is about to end. */
+  finishSync(): void;
+}
+
+/**
+ * The stack that the options describe, ready for use. Its parts are imported
+ * only when they are used, so `--net socket` needs no native code.
+ */
+export async function openStack(options: RunOptions): Promise<OpenStack> {
+  if (options.net === 'direct') return openDirect(options);
+  const { SocketStack } = await import('../socket/index.ts');
+  return {
+    stack: new SocketStack(),
+    description: "the host's own sockets",
+    finish: async () => null,
+    finishSync: () => {},
+  };
+}
+
+async function openDirect(options: DirectRunOptions): Promise<OpenStack> {
+  const [{ openTap }, { capture, impair }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
+    await Promise.all([
+      import('../netif/tap/index.ts'),
+      import('../netif/index.ts'),
+      import('../direct/index.ts'),
+      import('../time/index.ts'),
+      import('./capture-file.ts'),
+    ]);
+  const clock = new RealClock();
+  const { netif: spec, impair: spoiling, pcap, snapLength, hostIp, gateway } = options;
+  // Opened first: a file that cannot be written is found out before a device is made.
+  const sink = pcap === undefined ? null : captureFile(pcap);
+  let device: Netif | null = null;
+  try {
+    device = openTap({
+      ...(spec.kind === 'tap' ? { name: spec.name } : { fd: spec.fd }),
+      ...(hostIp !== undefined && { hostAddress: hostIp }),
+      // Impairments hit packets one by one, so frames must be packets.
+      offloads: options.offloads && spoiling === undefined,
+    });
+    const description = `${options.ip} on ${describe(device)}`;
+    let netif: Netif = device;
+    if (spoiling !== undefined) {
+      const { impairments, seed } = spoiling;
+      const random = new SeededRandom(seed);
+      netif = impair(netif, { clock, random, transmit: impairments, receive: impairments });
+    }
+    if (sink !== null) {
+      const epochMs = Date.now() - clock.now();
+      netif = capture(netif, sink, { clock, epochMs, ...(snapLength !== undefined && { snapLength }) });
+    }
+    const stack = new DirectStack({
+      netif,
+      clock,
+      ipv4: options.ip,
+      ...(gateway !== undefined && { gateway }),
+    });
+    await stack.ready();
+    return {
+      stack,
+      description,
+      finish: async () => {
+        await sink?.end();
+        if (sink === null || sink.droppedRecords === 0) return null;
+        return `the disk was too slow for ${sink.droppedRecords} frames, which ${pcap} lacks.`;
+      },
+      finishSync: () => sink?.flushSync(),
+    };
+  } catch (error) {
+    await device?.close();
+    await sink?.end();
+    throw error;
+  }
+}
+
+function describe(netif: Netif): string {
+  const { checksum, segmentation } = netif.transmit;
+  const offloads = [
+    ...(checksum === 'none' ? [] : ['checksums']),
+    ...(segmentation === 0 ? [] : ['segmentation']),
+  ];
+  return `${netif.name} (${netif.mac}, MTU ${netif.mtu}, offloads: ${offloads.join(' and ') || 'none'})`;
+}

@@ -1,0 +1,160 @@
+import { IpAddress, Prefix } from '../address/index.ts';
+import { NetError } from '../errors.ts';
+import type { Netif } from '../netif/netif.ts';
+import type { Stack, StackStatistics } from '../stack.ts';
+import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
+import { type Clock, CryptoRandom, type Random, RealClock, TimerWheel } from '../time/index.ts';
+import { DirectUdp, UdpLayer } from '../udp/index.ts';
+import { Network } from './network.ts';
+
+/** How long `close` waits for the peers to acknowledge what is left, before it resets them. */
+const CLOSE_GRACE_MS = 2000;
+
+export interface DirectStackOptions {
+  /** Started and, at the end, closed by the stack. */
+  readonly netif: Netif;
+  /** Our address and prefix length: `10.0.0.2/24`. */
+  readonly ipv4: string;
+  /** IPv4 address of the default router. */
+  readonly gateway?: string;
+  /** Static host names for `resolve`, as in `/etc/hosts`. `localhost` is always known. */
+  readonly hosts?: Readonly<Record<string, string | readonly string[]>>;
+  /** Asks the network for five to eight seconds whether the address is free (RFC 5227). Default false. */
+  readonly probeAddress?: boolean;
+  /** Told when another station uses our address. */
+  readonly onConflict?: (conflict: { readonly address: string; readonly mac: string }) => void;
+  /** Told when the netif goes away by itself. */
+  readonly onDown?: (error: Error | undefined) => void;
+  readonly defaultTtl?: number;
+  readonly tcp?: TcpOptions;
+  /** Real time by default. */
+  readonly clock?: Clock;
+  /** The host's secure random bits by default. */
+  readonly random?: Random;
+}
+
+/**
+ * The whole stack over one netif: every packet in and out is ours. `ready()`
+ * starts it.
+ */
+export class DirectStack implements Stack {
+  readonly kind = 'direct';
+  readonly tcp: DirectTcp;
+  readonly udp: DirectUdp;
+  readonly network: Network;
+  readonly #tcp: TcpLayer;
+  readonly #udp: UdpLayer;
+  readonly #timers: TimerWheel;
+  readonly #clock: Clock;
+  readonly #hosts: ReadonlyMap<string, readonly string[]>;
+  #ready: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
+
+  /** Throws `TypeError` or `RangeError` for an address that is none. */
+  constructor(options: DirectStackOptions) {
+    const { netif, clock = new RealClock(), random = new CryptoRandom(), onConflict, onDown } = options;
+    this.#clock = clock;
+    this.#timers = new TimerWheel(clock);
+    const address = Prefix.parse(options.ipv4);
+    if (!address.address.isIpv4) throw new TypeError(`not an IPv4 address: ${options.ipv4}`);
+    this.network = new Network({
+      netif,
+      clock,
+      timers: this.#timers,
+      random,
+      address,
+      gateway: options.gateway === undefined ? null : IpAddress.parse(options.gateway),
+      probe: options.probeAddress ?? false,
+      ...(options.defaultTtl === undefined ? {} : { defaultTtl: options.defaultTtl }),
+      ...(onConflict === undefined
+        ? {}
+        : {
+            onConflict: ({ address: contested, mac }) =>
+              onConflict({ address: contested.toString(), mac: mac.toString() }),
+          }),
+      onClosed: (error) => {
+        if (this.#closing === null) onDown?.(error);
+      },
+    });
+    this.#hosts = hostTable(options.hosts ?? {});
+    const resolve = (name: string): Promise<string[]> => this.resolve(name);
+    this.#tcp = new TcpLayer({
+      ip: this.network,
+      clock,
+      timers: this.#timers,
+      random,
+      ...(options.tcp === undefined ? {} : { options: options.tcp }),
+    });
+    this.tcp = new DirectTcp(this.#tcp, clock, resolve);
+    this.#udp = new UdpLayer({ ip: this.network, random });
+    this.udp = new DirectUdp(this.#udp, resolve);
+  }
+
+  /** Starts the stack; resolves when its address may be used. Rejects with `EADDRNOTAVAIL` if it is taken. */
+  ready(): Promise<void> {
+    this.#ready ??= this.network.start();
+    return this.#ready;
+  }
+
+  async resolve(hostname: string): Promise<string[]> {
+    const literal = IpAddress.tryParse(hostname);
+    if (literal !== null) return [literal.toString()];
+    const known = this.#hosts.get(hostname.toLowerCase().replace(/\.$/, ''));
+    if (known === undefined) throw new NetError('ENOTFOUND', { syscall: 'getaddrinfo', address: hostname });
+    return [...known];
+  }
+
+  statistics(): StackStatistics {
+    return {
+      ...this.network.statistics(),
+      tcp: this.#tcp.statistics(),
+      udp: this.#udp.statistics(),
+      timers: this.#timers.pending,
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#drain();
+    this.#tcp.close();
+    this.#udp.close();
+    await this.network.close();
+    this.#timers.close();
+  }
+
+  /** Closes every connection in order, and waits a while for the peers to agree. */
+  #drain(): Promise<void> {
+    const connections = this.#tcp.connections();
+    if (connections.length === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const deadline = this.#clock.now() + CLOSE_GRACE_MS;
+      const check = (): void => {
+        const waiting = this.#tcp.connections().some((connection) => !connection.sender.drained);
+        if (waiting && this.#clock.now() < deadline) alarm.set(this.#clock.now() + 5);
+        else resolve();
+      };
+      const alarm = this.#clock.alarm(check);
+      this.#tcp.stopListening();
+      for (const connection of connections) connection.close();
+      alarm.set(this.#clock.now() + 1);
+    });
+  }
+}
+
+function hostTable(
+  hosts: Readonly<Record<string, string | readonly string[]>>,
+): ReadonlyMap<string, readonly string[]> {
+  const table = new Map<string, readonly string[]>([['localhost', ['127.0.0.1']]]);
+  for (const [name, value] of Object.entries(hosts)) {
+    const addresses = typeof value === 'string' ? [value] : value;
+    table.set(
+      name.toLowerCase(),
+      addresses.map((address) => IpAddress.parse(address).toString()),
+    );
+  }
+  return table;
+}

@@ -1,0 +1,27 @@
+/**
+ * `mirage-net-direct`: a TCP/IP stack that runs in the application's own
+ * process. This entry needs no Node built-in; netifs are at `./link` and
+ * `./tap`, Node streams at `./net`.
+ */
+export { type Family, IpAddress, MacAddress, Prefix } from './address/index.ts';
+export { DirectStack, type DirectStackOptions } from './direct/index.ts';
+export { NetError, type NetErrorCode, type NetErrorDetails } from './errors.ts';
+export type { Netif, NetifCounters, NetifHandler, Offloads } from './netif/index.ts';
+export type {
+  Application,
+  ConnectOptions,
+  Datagram,
+  Endpoint,
+  Flow,
+  FlowStats,
+  Listener,
+  ListenOptions,
+  Stack,
+  StackStatistics,
+  Tcp,
+  Udp,
+  UdpBindOptions,
+  UdpSocket,
+} from './stack.ts';
+export { TCP_DEFAULTS, type TcpOptions } from './tcp/config.ts';
+export { type Alarm, type Clock, CryptoRandom, type Random, RealClock, SeededRandom } from './time/index.ts';

@@ -1,0 +1,16 @@
+export { type ErrorSender, Ipv4, type Ipv4Counters } from './ipv4.ts';
+export type { LoopbackHandler } from './loopback.ts';
+export { Ipv4Packet } from './packet.ts';
+export { MIN_PATH_MTU } from './path-mtu.ts';
+export { type Route, RoutingTable } from './routes.ts';
+export {
+  DESTINATION,
+  getFlagsFragment,
+  getHeaderLength,
+  getProtocol,
+  getTotalLength,
+  getVersion,
+  HEADER as IPV4_HEADER,
+  OFFSET_MASK,
+  SOURCE,
+} from './wire.ts';

@@ -1,0 +1,224 @@
+import type { IpAddress } from '../address/index.ts';
+import { EVICTED, type Neighbour } from '../arp/index.ts';
+import { copy } from '../bytes/index.ts';
+import { NetError } from '../errors.ts';
+import { ETHERNET_HEADER, ETHERTYPE_IPV4 } from '../ethernet/index.ts';
+import { type CommitOptions, type IpErrorKind, type IpPath, PROTOCOL_TCP } from '../ip.ts';
+import { CHECKSUM_PARTIAL, type Frame, type Offloads } from '../netif/netif.ts';
+import { type Egress, HeldPacket } from './egress.ts';
+import { LOOPBACK_MTU, LOOPBACK_OFFLOADS } from './loopback.ts';
+import { DONT_FRAGMENT, fixedSum, HEADER, MAX_PACKET, writeHeader } from './wire.ts';
+
+/** How packets leave: to ourselves, by the link (next hop as int32, or a group's own entry), or not at all. */
+export type Way =
+  | { readonly kind: 'loopback' }
+  | {
+      readonly kind: 'link';
+      readonly nextHop: number;
+      readonly group: Neighbour | null;
+      readonly mtu: number;
+      readonly mayFragment: boolean;
+      readonly ttl: number;
+    }
+  | { readonly kind: 'none' };
+
+export interface WayFinder {
+  findWay(destination: IpAddress, source: IpAddress): Way;
+}
+
+/**
+ * A destination resolved. `reserve` and `commit` are the hot path: with a known
+ * neighbour they take space from the device and write both headers straight
+ * from the integers kept here; nothing is allocated. Everything else (an
+ * unresolved neighbour, a packet to be cut, a full device's leftovers) goes
+ * through a packet in memory of its own.
+ */
+export class Ipv4Path implements IpPath {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly headerLength = HEADER;
+  readonly #egress: Egress;
+  readonly #finder: WayFinder;
+  readonly #sum: number;
+  #epoch = -1;
+  #way: Way = { kind: 'none' };
+  #neighbour: Neighbour | null = null;
+  #mtu = 0;
+  #dontFragment = DONT_FRAGMENT;
+  #ttl = 0;
+  /** Of the packet that is reserved. */
+  #protocol = 0;
+
+  constructor(egress: Egress, finder: WayFinder, source: IpAddress, destination: IpAddress) {
+    this.#egress = egress;
+    this.#finder = finder;
+    this.source = source;
+    this.destination = destination;
+    this.#sum = fixedSum(source.w3, destination.w3);
+    this.#refresh();
+  }
+
+  get mtu(): number {
+    if (this.#epoch !== this.#egress.epoch) this.#refresh();
+    return this.#mtu;
+  }
+
+  get interfaceMtu(): number {
+    if (this.#epoch !== this.#egress.epoch) this.#refresh();
+    return this.#way.kind === 'loopback' ? LOOPBACK_MTU : this.#egress.mtu;
+  }
+
+  get transmit(): Offloads {
+    if (this.#epoch !== this.#egress.epoch) this.#refresh();
+    return this.#way.kind === 'loopback' ? LOOPBACK_OFFLOADS : this.#egress.ethernet.netif.transmit;
+  }
+
+  /** Whether packets have a way to go at present. */
+  get routed(): boolean {
+    if (this.#epoch !== this.#egress.epoch) this.#refresh();
+    return this.#way.kind !== 'none';
+  }
+
+  /** The next hop's address on the link; null while it is unknown. */
+  get mac(): Neighbour['mac'] {
+    return this.#resolve()?.mac ?? null;
+  }
+
+  reserve(protocol: number, length: number): Frame | null {
+    const total = HEADER + length;
+    if (total > MAX_PACKET) {
+      throw new NetError('EMSGSIZE', {
+        syscall: 'send',
+        address: `${this.destination}`,
+        reason: `${total} bytes do not fit an IPv4 packet`,
+      });
+    }
+    this.#protocol = protocol;
+    const neighbour = this.#resolve();
+    if (neighbour !== null && neighbour.mac !== null && this.#fitsDevice(protocol, total)) {
+      const frame = this.#egress.ethernet.reserve(total);
+      if (frame !== null) frame.start += HEADER;
+      return frame;
+    }
+    if (this.#way.kind === 'loopback') {
+      const frame = this.#egress.loopback.reserve(total);
+      if (frame !== null) frame.start += HEADER;
+      return frame;
+    }
+    return this.#egress.reserveHeld(total);
+  }
+
+  commit(frame: Frame, options?: CommitOptions): void {
+    const egress = this.#egress;
+    const header = frame.start - HEADER;
+    const total = frame.end - header;
+    const protocol = this.#protocol;
+    const cut = total > this.#mtu && frame.segmentSize === 0;
+    let flags = options?.dontFragment === false ? 0 : this.#dontFragment;
+    // What has to be cut has no DF, as whoever reserved more than the MTU knows.
+    if (cut) flags = 0;
+    // RFC 6864 §4.1: the identification of a packet that nobody may cut means nothing.
+    const identification =
+      flags === 0 ? egress.identification.next(this.source.w3, this.destination.w3, protocol) : 0;
+    writeHeader(
+      frame.bytes,
+      header,
+      this.source.w3,
+      this.destination.w3,
+      this.#sum,
+      options?.trafficClass ?? 0,
+      total,
+      identification,
+      flags,
+      options?.hopLimit ?? this.#ttl,
+      protocol,
+    );
+    egress.counters.ipOutRequests++;
+    if (frame === egress.held) {
+      this.#commitHeld(frame);
+    } else if (this.#way.kind === 'loopback') {
+      egress.loopback.commit(frame, header);
+    } else if (cut) {
+      this.#commitHeld(this.#copyToHeld(frame, header, total));
+    } else {
+      if (frame.checksum === CHECKSUM_PARTIAL) egress.finish(frame);
+      const neighbour = this.#neighbour!;
+      neighbour.use();
+      egress.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV4);
+    }
+  }
+
+  confirm(): void {
+    this.#neighbour?.confirm();
+  }
+
+  /** A packet that waited for the neighbour goes out. */
+  transmitHeld(packet: HeldPacket): void {
+    const neighbour = this.#resolve();
+    if (neighbour === null) this.report(packet.frame.bytes, packet.frame.end, 'net-unreachable');
+    else if (neighbour.mac === null) neighbour.enqueue(packet);
+    else {
+      neighbour.use();
+      this.#egress.send(packet.frame, this, this.#mtu);
+    }
+  }
+
+  /** Tells the transport that its packet (header at `bytes[0]`) could not be sent. */
+  report(bytes: Uint8Array, end: number, kind: IpErrorKind): void {
+    this.#egress.onUndeliverable(bytes, end, kind);
+  }
+
+  #commitHeld(frame: Frame): void {
+    const neighbour = this.#resolve();
+    if (neighbour !== null) {
+      if (neighbour.mac === null) {
+        neighbour.enqueue(new HeldPacket(frame, this));
+      } else {
+        neighbour.use();
+        this.#egress.send(frame, this, this.#mtu);
+      }
+      return;
+    }
+    this.#egress.counters.ipOutNoRoutes++;
+    const { bytes, end } = frame;
+    // Not from within the call that sends.
+    this.#egress.clock.defer(() => this.report(bytes, end, 'net-unreachable'));
+  }
+
+  #copyToHeld(frame: Frame, header: number, total: number): Frame {
+    const held = this.#egress.hold(total);
+    copy(held.bytes, 0, frame.bytes, header, frame.end);
+    held.checksum = frame.checksum;
+    held.checksumStart = frame.checksumStart - header;
+    held.checksumOffset = frame.checksumOffset;
+    return held;
+  }
+
+  /** Whether a packet is built in the device's memory; a large one is unless it is sure to be cut. */
+  #fitsDevice(protocol: number, total: number): boolean {
+    if (total <= this.#mtu) return true;
+    const most = this.#egress.ethernet.netif.transmit.segmentation;
+    return protocol === PROTOCOL_TCP && total + ETHERNET_HEADER <= most;
+  }
+
+  /** The neighbour that packets go to, known or not; null off the link. */
+  #resolve(): Neighbour | null {
+    if (this.#epoch !== this.#egress.epoch) this.#refresh();
+    const neighbour = this.#neighbour;
+    if (neighbour !== null && neighbour.state !== EVICTED) return neighbour;
+    const way = this.#way;
+    if (way.kind !== 'link') return null;
+    this.#neighbour = way.group ?? this.#egress.arp.cache.obtain(way.nextHop);
+    return this.#neighbour;
+  }
+
+  #refresh(): void {
+    this.#epoch = this.#egress.epoch;
+    const way = this.#finder.findWay(this.destination, this.source);
+    this.#way = way;
+    this.#neighbour = null;
+    this.#mtu = way.kind === 'link' ? way.mtu : way.kind === 'loopback' ? LOOPBACK_MTU : this.#egress.mtu;
+    this.#dontFragment = way.kind === 'link' && way.mayFragment ? 0 : DONT_FRAGMENT;
+    this.#ttl = way.kind === 'link' ? way.ttl : this.#egress.defaultTtl;
+  }
+}

@@ -1,0 +1,6 @@
+/** The way to the C library and the kernel's devices; Linux and Node only. */
+export { AF_INET, AF_INET6, Descriptor, isRetry } from './descriptor.ts';
+export { Errno, errnoName, systemError } from './errno.ts';
+export { type Libc, libc, type NativeMemory } from './libc.ts';
+export { allocateNative, locate } from './memory.ts';
+export { type Readiness, Watch } from './watch.ts';

@@ -1,0 +1,75 @@
+import type { node } from 'koffi';
+import { libc } from './libc.ts';
+
+/** What a {@link Watch} calls, from the event loop. */
+export interface Readiness {
+  readable(): void;
+  writable(): void;
+  /** The descriptor has an error condition (its device is gone); no other call follows. `errno` is positive. */
+  failed(errno: number): void;
+}
+
+/**
+ * koffi's poll handles stop silently when they are collected. Whoever has a
+ * descriptor watched need not know that.
+ */
+const watches = new Set<Watch>();
+
+/**
+ * Level-triggered readiness of one descriptor in Node's event loop (libuv's
+ * `uv_poll_t`). It keeps the process alive until it is closed. Promise
+ * continuations and `process.nextTick` callbacks run after each call, as after
+ * any callback of Node's own.
+ *
+ * Starts with interest in reading only.
+ */
+export class Watch {
+  readonly #readiness: Readiness;
+  readonly #onPoll = (status: number, events: { readable: boolean; writable: boolean }): void => {
+    // An exception that left this callback would be kept by Node-API and thrown
+    // out of some later, innocent native call.
+    try {
+      if (status < 0) this.#fail(-status);
+      else this.#dispatch(events);
+    } catch (error) {
+      setImmediate(() => {
+        throw error;
+      });
+    }
+  };
+  #handle: node.PollHandle | null;
+  #writable = false;
+
+  constructor(fd: number, readiness: Readiness) {
+    this.#readiness = readiness;
+    this.#handle = libc().poll(fd, { readable: true, writable: false }, this.#onPoll);
+    watches.add(this);
+  }
+
+  /** Whether `writable` is to be called while the descriptor takes data. */
+  setWritable(wanted: boolean): void {
+    if (this.#handle === null || this.#writable === wanted) return;
+    this.#writable = wanted;
+    this.#handle.start({ readable: true, writable: wanted }, this.#onPoll as () => void);
+  }
+
+  /** Idempotent; no call follows, not even the second half of an event being dispatched. */
+  close(): void {
+    if (this.#handle === null) return;
+    // koffi dereferences the handle after close(), so it must not be seen again.
+    const handle = this.#handle;
+    this.#handle = null;
+    watches.delete(this);
+    handle.close();
+  }
+
+  #dispatch(events: { readable: boolean; writable: boolean }): void {
+    if (events.writable) this.#readiness.writable();
+    if (events.readable && this.#handle !== null) this.#readiness.readable();
+  }
+
+  #fail(errno: number): void {
+    this.close();
+    this.#readiness.failed(errno);
+  }
+}

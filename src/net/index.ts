@@ -1,0 +1,1 @@
+export { duplexOf, FlowDuplex, type FlowDuplexOptions } from './flow-duplex.ts';

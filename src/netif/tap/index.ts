@@ -1,0 +1,7 @@
+/**
+ * `mirage-net-direct/tap`: a Linux TAP device as the network interface of a
+ * stack. Linux and Node only; needs the package `koffi`.
+ */
+export { TapNetif } from './netif.ts';
+export { openTap } from './open.ts';
+export type { TapOptions } from './options.ts';

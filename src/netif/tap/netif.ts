@@ -1,0 +1,332 @@
+import type { MacAddress } from '../../address/index.ts';
+import { allocateSummable, releaseSummable } from '../../checksum/index.ts';
+import { NetError } from '../../errors.ts';
+import {
+  allocateNative,
+  Errno,
+  isRetry,
+  locate,
+  type NativeMemory,
+  type Readiness,
+  systemError,
+} from '../../native/index.ts';
+import {
+  CHECKSUM_PARTIAL,
+  CHECKSUM_VERIFIED,
+  ETHERNET_HEADER,
+  Frame,
+  type Netif,
+  type NetifCounters,
+  type NetifHandler,
+  netifCounters,
+  type Offloads,
+} from '../netif.ts';
+import * as vnet from './vnet-header.ts';
+
+/** An 802.1Q tag may stand in the Ethernet header. */
+const VLAN_TAG = 4;
+const ETHERTYPE_VLAN = 0x8100;
+const ETHERTYPE_IPV6 = 0x86dd;
+
+/** Frames that nobody keeps reuse the front of it; small, since memory that is kept costs page faults. */
+const SLAB = 256 * 1024;
+
+/** Payloads that are kept begin on their own cache line. */
+const ALIGNMENT = 64;
+
+/**
+ * Bytes read before a flush: with frames of 64 KiB, 64 of them would be several
+ * windows, and the sender would wait for the acknowledgement of the first.
+ */
+const BATCH_BYTES = 256 * 1024;
+
+const DEFAULT_BATCH_FRAMES = 64;
+
+/** The descriptor, as far as frames go through it: results are counts or negative error numbers. */
+export interface TapPort {
+  read(memory: NativeMemory, offset: number, length: number): number;
+  write(memory: NativeMemory, offset: number, length: number): number;
+  watch(readiness: Readiness): { setWritable(wanted: boolean): void; close(): void };
+  close(): void;
+}
+
+export interface TapNetifOptions {
+  readonly port: TapPort;
+  readonly name: string;
+  readonly mac: MacAddress;
+  readonly mtu: number;
+  /** Bytes of the virtio-net header before each frame; 0 for none, else at least 10. */
+  readonly headerSize: number;
+  readonly offloads: Offloads;
+  readonly batchFrames?: number;
+}
+
+/**
+ * A TAP device as a netif: the kernel's network interface of that name is the
+ * other end of the cable.
+ *
+ * One system call per frame each way, synchronous and in the event loop (a
+ * frame that goes through the thread pool costs ten times as much). `commit`
+ * writes at once. The kernel takes frames as fast as they are written; only
+ * where `TapOptions.sendBuffer` limits it does the device get full, and then
+ * the frame waits in the transmit area until the kernel has room.
+ *
+ * While the interface is down, frames are counted as `txDropped`. When it is
+ * deleted, the handler's `closed` gets the error.
+ */
+export class TapNetif implements Netif {
+  readonly name: string;
+  readonly mac: MacAddress;
+  readonly mtu: number;
+  readonly transmit: Offloads;
+  readonly receive: Offloads;
+  readonly counters: NetifCounters = netifCounters();
+
+  readonly #port: TapPort;
+  readonly #headerSize: number;
+  readonly #batchFrames: number;
+
+  /** Longest frame that we take, and bytes of a read: one more shows that a frame was cut. */
+  readonly #longest: number;
+  readonly #readSize: number;
+  #slab: NativeMemory;
+  #position = 0;
+  readonly #received: Frame;
+
+  readonly #area: NativeMemory;
+  readonly #frame: Frame;
+  /** Bytes of the frame that was reserved last. */
+  #reserved = 0;
+  /** Bytes in the transmit area, header included, that the kernel had no room for. */
+  #pending = 0;
+  /** Whether `reserve` answered null since. */
+  #refused = false;
+
+  #handler: NetifHandler | null = null;
+  #watch: ReturnType<TapPort['watch']> | null = null;
+  #closed = false;
+
+  /** For `openTap`, and for tests with a port of their own. */
+  constructor(options: TapNetifOptions) {
+    const { port, name, mac, mtu, headerSize, offloads } = options;
+    this.name = name;
+    this.mac = mac;
+    this.mtu = mtu;
+    this.transmit = offloads;
+    this.receive = offloads;
+    this.#port = port;
+    this.#headerSize = headerSize;
+    this.#batchFrames = options.batchFrames ?? DEFAULT_BATCH_FRAMES;
+    this.#longest = Math.max(mtu + ETHERNET_HEADER, offloads.segmentation) + VLAN_TAG;
+    this.#readSize = headerSize + this.#longest + 1;
+    this.#slab = allocateNative(SLAB);
+    this.#received = new Frame(this.#slab.bytes);
+    const areaSize = headerSize + this.#longest;
+    // Where the stack itself sums what it sends, the frame is built where that needs no copy.
+    this.#area = offloads.checksum === 'none' ? locate(allocateSummable(areaSize)) : allocateNative(areaSize);
+    this.#area.bytes.fill(0, 0, headerSize);
+    this.#frame = new Frame(this.#area.bytes);
+  }
+
+  /** @throws NetError `EINVAL` the second time, `ENETDOWN` after `close` */
+  start(handler: NetifHandler): void {
+    if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'start', reason: `${this.name} is closed` });
+    if (this.#handler !== null) {
+      throw new NetError('EINVAL', { syscall: 'start', reason: `${this.name} has a handler already` });
+    }
+    this.#handler = handler;
+    this.#watch = this.#port.watch({
+      readable: () => this.#readBatch(handler),
+      writable: () => this.#writePending(handler),
+      failed: (errno) => {
+        // The event loop tells only that something is wrong; a read tells what.
+        this.#readBatch(handler);
+        if (!this.#closed) this.#lost(errno);
+      },
+    });
+  }
+
+  /** @throws NetError `EMSGSIZE` if no frame of this device can be so long */
+  reserve(size: number): Frame | null {
+    if (this.#pending !== 0 || this.#closed) {
+      this.#refused = true;
+      if (!this.#closed) this.counters.txStalls++;
+      return null;
+    }
+    if (size > this.#longest) {
+      throw new NetError('EMSGSIZE', {
+        syscall: 'reserve',
+        reason: `a frame of ${size} bytes; ${this.name} takes ${this.#longest}`,
+      });
+    }
+    this.#reserved = size;
+    return this.#frame.reset(this.#area.bytes, this.#headerSize, this.#headerSize + size);
+  }
+
+  commit(frame: Frame): void {
+    if (this.#closed) {
+      this.counters.txDropped++;
+      return;
+    }
+    if (this.#headerSize !== 0) this.#writeHeader(frame);
+    this.#write(this.#headerSize + this.#reserved);
+  }
+
+  /** Nothing waits for it: `commit` has written. */
+  flush(): void {}
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (this.#pending !== 0) {
+      this.#write(this.#pending);
+      if (this.#pending !== 0) this.counters.txDropped++;
+    }
+    this.#shut();
+    this.#handler?.closed();
+  }
+
+  #readBatch(handler: NetifHandler): void {
+    let frames = 0;
+    let bytes = 0;
+    while (frames < this.#batchFrames && bytes < BATCH_BYTES && !this.#closed) {
+      if (this.#slab.bytes.length - this.#position < this.#readSize) {
+        this.#slab = allocateNative(SLAB);
+        this.#position = 0;
+      }
+      const count = this.#port.read(this.#slab, this.#position, this.#readSize);
+      if (count <= 0) {
+        if (!isRetry(count)) this.#lost(count === 0 ? Errno.EBADFD : -count);
+        break;
+      }
+      frames++;
+      bytes += count;
+      if (this.#parse(count)) handler.receive(this.#received);
+      if (this.#received.retained) this.#position = alignUp(this.#position + count);
+    }
+    if (frames > 0 && !this.#closed) handler.flush();
+  }
+
+  /** Sets the cursor on what was read; false if it is not to be handed over. */
+  #parse(count: number): boolean {
+    const { counters } = this;
+    const frame = this.#received;
+    const header = this.#position;
+    const start = header + this.#headerSize;
+    const end = header + count;
+    frame.reset(this.#slab.bytes, start, end);
+    if (end - start < ETHERNET_HEADER) {
+      counters.rxErrors++;
+      return false;
+    }
+    if (end - start > this.#longest) {
+      counters.rxDropped++;
+      return false;
+    }
+    if (this.#headerSize !== 0 && !this.#parseHeader(header)) {
+      counters.rxErrors++;
+      return false;
+    }
+    counters.rxFrames++;
+    counters.rxBytes += end - start;
+    return true;
+  }
+
+  /** False if the kernel says what it was not allowed to say, or what cannot be. */
+  #parseHeader(at: number): boolean {
+    const frame = this.#received;
+    const { bytes } = frame;
+    const flags = vnet.flags(bytes, at);
+    if ((flags & vnet.NEEDS_CSUM) !== 0) {
+      frame.checksum = CHECKSUM_PARTIAL;
+      frame.checksumStart = frame.start + vnet.csumStart(bytes, at);
+      frame.checksumOffset = vnet.csumOffset(bytes, at);
+      if (frame.checksumStart + frame.checksumOffset + 2 > frame.end) return false;
+    } else if ((flags & vnet.DATA_VALID) !== 0) {
+      frame.checksum = CHECKSUM_VERIFIED;
+    }
+    const type = vnet.gsoType(bytes, at);
+    if (type === vnet.GSO_NONE) return true;
+    frame.segmentSize = vnet.gsoSize(bytes, at);
+    return (type === vnet.GSO_TCPV4 || type === vnet.GSO_TCPV6) && frame.segmentSize !== 0;
+  }
+
+  #writeHeader(frame: Frame): void {
+    const { bytes } = this.#area;
+    if (frame.checksum !== CHECKSUM_PARTIAL) {
+      // The rest of the transmit area's header room stays zero from frame to frame.
+      if (bytes[0] !== 0) vnet.writePlain(bytes, 0);
+      return;
+    }
+    const start = frame.checksumStart - this.#headerSize;
+    vnet.writePartial(bytes, 0, start, frame.checksumOffset);
+    if (frame.segmentSize === 0) return;
+    const headers = start + tcpHeaderLength(bytes, frame.checksumStart);
+    vnet.addSegmentation(bytes, 0, gsoType(bytes, this.#headerSize), headers, frame.segmentSize);
+  }
+
+  #write(length: number): void {
+    const { counters } = this;
+    const count = this.#port.write(this.#area, 0, length);
+    this.#pending = 0;
+    if (count >= 0) {
+      counters.txFrames++;
+      counters.txBytes += length - this.#headerSize;
+    } else if ((isRetry(count) || count === -Errno.ENOBUFS) && this.#watch !== null) {
+      this.#pending = length;
+      this.#watch.setWritable(true);
+    } else if (count === -Errno.EIO || isRetry(count)) {
+      counters.txDropped++;
+    } else {
+      // A device that is gone shows in the watch too, which ends the netif from there.
+      counters.txErrors++;
+    }
+  }
+
+  #writePending(handler: NetifHandler): void {
+    if (this.#pending !== 0) this.#write(this.#pending);
+    if (this.#pending !== 0) return;
+    this.#watch?.setWritable(false);
+    if (!this.#refused) return;
+    this.#refused = false;
+    handler.writable();
+  }
+
+  /** @param errno positive: what the kernel answered */
+  #lost(errno: number): void {
+    this.#shut();
+    const reason =
+      errno === Errno.EBADFD
+        ? `the device ${this.name} was deleted`
+        : `the device ${this.name} cannot be read`;
+    this.#handler?.closed(
+      errno === Errno.EBADFD
+        ? new NetError('ENODEV', { syscall: 'read', reason })
+        : systemError(errno, 'read', reason),
+    );
+  }
+
+  #shut(): void {
+    this.#closed = true;
+    this.#pending = 0;
+    this.#watch?.close();
+    this.#watch = null;
+    this.#port.close();
+    releaseSummable(this.#area.bytes);
+  }
+}
+
+function alignUp(position: number): number {
+  return (position + ALIGNMENT - 1) & -ALIGNMENT;
+}
+
+/** Bytes of the TCP header at `at`, options included (RFC 9293 §3.1, Data Offset). */
+function tcpHeaderLength(bytes: Uint8Array, at: number): number {
+  return (bytes[at + 12]! >>> 4) * 4;
+}
+
+/** By the EtherType of the frame at `at`, behind a VLAN tag if there is one. */
+function gsoType(bytes: Uint8Array, at: number): number {
+  let type = (bytes[at + 12]! << 8) | bytes[at + 13]!;
+  if (type === ETHERTYPE_VLAN) type = (bytes[at + 16]! << 8) | bytes[at + 17]!;
+  return type === ETHERTYPE_IPV6 ? vnet.GSO_TCPV6 : vnet.GSO_TCPV4;
+}

@@ -1,0 +1,1 @@
+export { SocketStack, type SocketStackOptions } from './stack.ts';

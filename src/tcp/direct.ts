@@ -1,0 +1,126 @@
+import { IpAddress } from '../address/index.ts';
+import { NetError } from '../errors.ts';
+import type { ConnectOptions, Flow, Listener, ListenOptions, Tcp } from '../stack.ts';
+import type { Alarm, Clock } from '../time/clock.ts';
+import type { Connection, ConnectionHandler } from './connection.ts';
+import { endpoint, TcpFlow } from './flow.ts';
+import type { ListenSocket } from './listener.ts';
+import type { TcpLayer } from './tcp.ts';
+
+type Resolve = (hostname: string) => Promise<string[]>;
+
+/** The `Tcp` of a direct stack: promises over `TcpLayer`. */
+export class DirectTcp implements Tcp {
+  readonly #layer: TcpLayer;
+  readonly #clock: Clock;
+  readonly #resolve: Resolve;
+
+  constructor(layer: TcpLayer, clock: Clock, resolve: Resolve) {
+    this.#layer = layer;
+    this.#clock = clock;
+    this.#resolve = resolve;
+  }
+
+  async listen(options: ListenOptions, onFlow: (flow: Flow) => void): Promise<Listener> {
+    const host = options.host === undefined ? null : await this.#address(options.host, 'listen', options.port);
+    const address = host === null || host.isUnspecified ? null : host;
+    const socket = this.#layer.listen({
+      port: options.port,
+      address,
+      ...(options.backlog === undefined ? {} : { backlog: options.backlog }),
+    });
+    this.#acceptInto(socket, onFlow);
+    const shown = address ?? host ?? IpAddress.ANY_IPV4;
+    return {
+      local: endpoint(shown, socket.port),
+      close: async () => socket.close(),
+    };
+  }
+
+  /** Hands connections over one by one, outside the receive path: what the application throws is its own error. */
+  #acceptInto(socket: ListenSocket, onFlow: (flow: Flow) => void): void {
+    let deferred = false;
+    const accept = (): void => {
+      deferred = false;
+      const connection = socket.accept();
+      if (connection === null) return;
+      if (socket.waiting > 0) schedule();
+      onFlow(new TcpFlow(connection));
+    };
+    const schedule = (): void => {
+      if (deferred) return;
+      deferred = true;
+      this.#clock.defer(accept);
+    };
+    socket.onAcceptable = schedule;
+  }
+
+  async connect(options: ConnectOptions): Promise<Flow> {
+    const { signal, timeoutMs } = options;
+    signal?.throwIfAborted();
+    const remote = await this.#address(options.host, 'connect', options.port);
+    const local =
+      options.localAddress === undefined
+        ? undefined
+        : await this.#address(options.localAddress, 'connect', options.localPort);
+    signal?.throwIfAborted();
+    const connection = this.#layer.connect({
+      remote,
+      remotePort: options.port,
+      ...(local === undefined ? {} : { local }),
+      ...(options.localPort === undefined ? {} : { localPort: options.localPort }),
+    });
+    await this.#opened(connection, timeoutMs, signal);
+    return new TcpFlow(connection);
+  }
+
+  #opened(connection: Connection, timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let alarm: Alarm | null = null;
+      const settle = (): void => {
+        alarm?.clear();
+        signal?.removeEventListener('abort', onAbort);
+        connection.handler = null;
+      };
+      const onAbort = (): void => {
+        settle();
+        connection.abort();
+        reject(signal!.reason);
+      };
+      const handler: ConnectionHandler = {
+        connected: () => {
+          settle();
+          resolve();
+        },
+        closed: (_, error) => {
+          settle();
+          reject(error ?? new NetError('ECONNABORTED', { syscall: 'connect' }));
+        },
+        readable: () => {},
+        writable: () => {},
+        finished: () => {},
+      };
+      connection.handler = handler;
+      signal?.addEventListener('abort', onAbort);
+      if (timeoutMs !== undefined) {
+        alarm = this.#clock.alarm(() => {
+          settle();
+          connection.abort();
+          const address = connection.remote.toString();
+          reject(new NetError('ETIMEDOUT', { syscall: 'connect', address, port: connection.remotePort }));
+        });
+        alarm.set(this.#clock.now() + timeoutMs);
+      }
+    });
+  }
+
+  async #address(host: string, syscall: string, port: number | undefined): Promise<IpAddress> {
+    const literal = IpAddress.tryParse(host);
+    if (literal !== null) return literal;
+    const [first] = await this.#resolve(host);
+    if (first === undefined) {
+      throw new NetError('ENOTFOUND', { syscall, address: host, ...(port === undefined ? {} : { port }) });
+    }
+    return IpAddress.parse(first);
+  }
+}

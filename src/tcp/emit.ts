@@ -1,0 +1,60 @@
+import { complement, fold, pseudoHeaderSum, sum } from '../checksum/index.ts';
+import { set16, set32 } from '../bytes/index.ts';
+import type { IpPath } from '../ip.ts';
+import { PROTOCOL_TCP } from '../ip.ts';
+import { CHECKSUM_PARTIAL, type Frame } from '../netif/netif.ts';
+import * as wire from './wire.ts';
+
+/** Writes the fixed header at `frame.start`; the checksum field is left 0. */
+export function writeHeader(
+  frame: Frame,
+  sourcePort: number,
+  destinationPort: number,
+  sequence: number,
+  acknowledgment: number,
+  headerLength: number,
+  flags: number,
+  window: number,
+): void {
+  const { bytes, start } = frame;
+  set16(bytes, start + wire.SOURCE_PORT, sourcePort);
+  set16(bytes, start + wire.DESTINATION_PORT, destinationPort);
+  set32(bytes, start + wire.SEQUENCE, sequence);
+  set32(bytes, start + wire.ACKNOWLEDGMENT, acknowledgment);
+  bytes[start + wire.DATA_OFFSET] = (headerLength >>> 2) << 4;
+  bytes[start + wire.FLAGS] = flags;
+  set16(bytes, start + wire.WINDOW, window);
+  set32(bytes, start + wire.CHECKSUM, 0);
+}
+
+/** Fills the checksum field, or leaves that to the device, and sends the frame. */
+export function finish(path: IpPath, frame: Frame): void {
+  const { bytes, start, end } = frame;
+  const pseudo = pseudoHeaderSum(path.source, path.destination, PROTOCOL_TCP, end - start);
+  if (path.transmit.checksum === 'partial') {
+    set16(bytes, start + wire.CHECKSUM, fold(pseudo));
+    frame.checksum = CHECKSUM_PARTIAL;
+    frame.checksumStart = start;
+    frame.checksumOffset = wire.CHECKSUM;
+  } else {
+    set16(bytes, start + wire.CHECKSUM, complement(sum(bytes, start, end, pseudo)));
+  }
+  path.commit(frame);
+}
+
+/** A RST, or an ACK that no connection stands behind. False if the device is full. */
+export function emitBare(
+  path: IpPath,
+  sourcePort: number,
+  destinationPort: number,
+  sequence: number,
+  acknowledgment: number,
+  flags: number,
+  window = 0,
+): boolean {
+  const frame = path.reserve(PROTOCOL_TCP, wire.HEADER);
+  if (frame === null) return false;
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, flags, window);
+  finish(path, frame);
+  return true;
+}

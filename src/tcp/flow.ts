@@ -1,0 +1,169 @@
+import type { IpAddress } from '../address/index.ts';
+import { NetError } from '../errors.ts';
+import type { Endpoint, Flow, FlowStats } from '../stack.ts';
+import type { Connection, ConnectionHandler } from './connection.ts';
+
+interface Waiter<T> {
+  resolve(value: T): void;
+  reject(reason: unknown): void;
+}
+
+/** `write` answers this while there is room, so that it costs no promise per call. */
+const RESOLVED: Promise<void> = Promise.resolve();
+
+/** The promise face of a connection. */
+export class TcpFlow implements Flow, ConnectionHandler {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly #connection: Connection;
+  #error: NetError | null = null;
+  #over = false;
+  #finished = false;
+  readonly #readers: Waiter<Uint8Array | null>[] = [];
+  readonly #writers: Waiter<void>[] = [];
+  readonly #finishers: Waiter<void>[] = [];
+  readonly #closers: (() => void)[] = [];
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.local = endpoint(connection.local, connection.localPort);
+    this.remote = endpoint(connection.remote, connection.remotePort);
+    connection.handler = this;
+    // It may have ended while it waited to be accepted.
+    if (connection.isOver) this.closed(connection, connection.error);
+  }
+
+  read(): Promise<Uint8Array | null> {
+    // Whoever asked first is served first.
+    if (this.#readers.length === 0) {
+      const chunk = this.#connection.take();
+      if (chunk !== null) return Promise.resolve(chunk);
+      if (this.#connection.endOfStream) return Promise.resolve(null);
+      if (this.#over || this.#connection.detached) {
+        return this.#error === null ? Promise.resolve(null) : Promise.reject(this.#error);
+      }
+    }
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject });
+    });
+  }
+
+  write(data: Uint8Array): Promise<void> {
+    if (!(data instanceof Uint8Array)) {
+      return Promise.reject(new TypeError('write takes a Uint8Array or Buffer'));
+    }
+    try {
+      this.#connection.send(data);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#room();
+  }
+
+  writev(data: readonly Uint8Array[]): Promise<void> {
+    if (!data.every((chunk) => chunk instanceof Uint8Array)) {
+      return Promise.reject(new TypeError('writev takes an array of Uint8Arrays or Buffers'));
+    }
+    try {
+      for (const chunk of data) this.#connection.send(chunk);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#room();
+  }
+
+  #room(): Promise<void> {
+    if (this.#connection.sendSpace > 0) return RESOLVED;
+    return new Promise((resolve, reject) => {
+      this.#writers.push({ resolve, reject });
+    });
+  }
+
+  shutdown(): Promise<void> {
+    this.#connection.shutdown();
+    return this.#whenFinished();
+  }
+
+  #whenFinished(): Promise<void> {
+    if (this.#finished) return RESOLVED;
+    if (this.#over) return this.#error === null ? RESOLVED : Promise.reject(this.#error);
+    return new Promise((resolve, reject) => {
+      this.#finishers.push({ resolve, reject });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#connection.close();
+    for (const reader of this.#readers.splice(0)) reader.resolve(null);
+    if (this.#finished || this.#over) return RESOLVED;
+    return new Promise((resolve) => {
+      this.#closers.push(resolve);
+    });
+  }
+
+  abort(): void {
+    this.#connection.abort();
+  }
+
+  setNoDelay(noDelay: boolean): void {
+    this.#connection.noDelay = noDelay;
+  }
+
+  setKeepAlive(enable: boolean, delayMs?: number): void {
+    this.#connection.setKeepAlive(enable, delayMs);
+  }
+
+  get stats(): FlowStats {
+    return this.#connection.stats;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    for (let chunk = await this.read(); chunk !== null; chunk = await this.read()) yield chunk;
+  }
+
+  // ---------------------------------------------------------------- the connection's events
+
+  connected(): void {}
+
+  readable(): void {
+    while (this.#readers.length > 0) {
+      const chunk = this.#connection.take();
+      if (chunk === null) {
+        if (this.#connection.endOfStream) for (const reader of this.#readers.splice(0)) reader.resolve(null);
+        return;
+      }
+      this.#readers.shift()!.resolve(chunk);
+    }
+  }
+
+  writable(): void {
+    while (this.#writers.length > 0 && this.#connection.sendSpace > 0) this.#writers.shift()!.resolve();
+  }
+
+  finished(): void {
+    this.#finished = true;
+    for (const waiter of this.#finishers.splice(0)) waiter.resolve();
+    for (const resolve of this.#closers.splice(0)) resolve();
+  }
+
+  closed(_connection: Connection, error: NetError | null): void {
+    this.#over = true;
+    this.#error = error;
+    this.readable();
+    for (const reader of this.#readers.splice(0)) {
+      if (error === null) reader.resolve(null);
+      else reader.reject(error);
+    }
+    const cause = error ?? new NetError('EPIPE', { syscall: 'write' });
+    for (const writer of this.#writers.splice(0)) writer.reject(cause);
+    for (const waiter of this.#finishers.splice(0)) {
+      if (error === null) waiter.resolve();
+      else waiter.reject(error);
+    }
+    for (const resolve of this.#closers.splice(0)) resolve();
+  }
+}
+
+export function endpoint(address: IpAddress, port: number): Endpoint {
+  return { address: address.toString(), port, family: address.family };
+}

@@ -1,0 +1,303 @@
+/**
+ * SEGMENT ARRIVES (RFC 9293 §3.10.7.3 and .4), in the order of the RFC, with the
+ * additions of RFC 7323 (timestamps), RFC 5961 (blind attacks) and RFC 2883.
+ */
+import type { Connection } from './connection.ts';
+import { emitBare } from './emit.ts';
+import type { Segment } from './segment.ts';
+import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
+import * as states from './state.ts';
+import { RST } from './wire.ts';
+
+/** RFC 7323 §5.5: a TS.Recent older than this many ms says nothing. */
+const TIMESTAMP_LIFETIME_MS = 24 * 24 * 3600 * 1000;
+
+export function receiveSegment(connection: Connection, segment: Segment): void {
+  if (connection.state === states.SYN_SENT) {
+    receiveInSynSent(connection, segment);
+    return;
+  }
+  if (!isTimely(connection, segment)) return;
+  if (!isWithinWindow(connection, segment)) return;
+  noteTimestamp(connection, segment);
+  if (segment.hasRst) {
+    receiveReset(connection, segment);
+    return;
+  }
+  if (segment.hasSyn) {
+    // RFC 5961 §4.2: whoever really has restarted will answer the challenge with a reset.
+    challenge(connection);
+    return;
+  }
+  if (!segment.hasAck) return;
+  if (!receiveAck(connection, segment)) return;
+  receiveText(connection, segment);
+}
+
+/** RFC 9293 §3.10.7.3. */
+function receiveInSynSent(connection: Connection, segment: Segment): void {
+  const { sender } = connection;
+  if (segment.hasAck) {
+    const ack = segment.acknowledgment;
+    if (atOrBefore(ack, sender.initial) || after(ack, sender.next)) {
+      if (!segment.hasRst) sendReset(connection, segment);
+      return;
+    }
+  }
+  if (segment.hasRst) {
+    if (segment.hasAck) connection.fail('ECONNREFUSED');
+    return;
+  }
+  if (!segment.hasSyn) return;
+  connection.takeSyn(segment, true);
+  if (!segment.hasAck) {
+    // Simultaneous open.
+    connection.state = states.SYN_RECEIVED;
+    connection.synPending = true;
+    return;
+  }
+  // RFC 7323 §3.2: an echo that we never sent is an old duplicate's; the ACK number has vouched already.
+  sender.una = segment.acknowledgment;
+  connection.receiver.ackNow = true;
+  connection.establish();
+  connection.handler?.connected(connection);
+  if (connection.isOver) return;
+  receiveText(connection, afterSyn(segment));
+}
+
+/** The segment without its SYN: text and FIN are one number further. */
+function afterSyn(segment: Segment): Segment {
+  segment.sequence = advance(segment.sequence, 1);
+  return segment;
+}
+
+/** PAWS (RFC 7323 §5.3) and the rule that timestamps, once agreed on, are in every segment (§3.2). */
+function isTimely(connection: Connection, segment: Segment): boolean {
+  if (!connection.timestamps || segment.hasRst) return true;
+  const { receiver, host } = connection;
+  const { hasTimestamps, timestampValue } = segment.options;
+  if (!hasTimestamps) {
+    host.counters.timestampMissing++;
+    return false;
+  }
+  if (atOrAfter(timestampValue, receiver.timestampRecent)) return true;
+  if (host.now - receiver.timestampRecentAt > TIMESTAMP_LIFETIME_MS) return true;
+  host.counters.pawsRejected++;
+  answerUnacceptable(connection, segment);
+  return false;
+}
+
+/** First check: sequence number. What lies outside the window is answered with an ACK and dropped. */
+function isWithinWindow(connection: Connection, segment: Segment): boolean {
+  const { receiver, sender, host } = connection;
+  if (receiver.isAcceptable(segment)) return true;
+  if (segment.hasRst) {
+    host.counters.outOfWindow++;
+    return false;
+  }
+  if (connection.state === states.SYN_RECEIVED && segment.hasSyn && segment.sequence === receiver.initial) {
+    // Our SYN-ACK was lost, or both ends opened at once and this is the answer.
+    if (segment.hasAck && segment.acknowledgment === sender.next) {
+      segment.flags &= ~0x02;
+      segment.sequence = advance(segment.sequence, 1);
+      return true;
+    }
+    connection.synPending = true;
+    return false;
+  }
+  if (receiver.window === 0 && segment.sequence === receiver.next) {
+    // RFC 9293 §3.10.7.4: with a zero window, the ACK counts though the text cannot be taken.
+    segment.end = segment.start;
+    segment.flags &= ~0x01;
+    receiver.ackNow = true;
+    return true;
+  }
+  host.counters.outOfWindow++;
+  const end = advance(segment.sequence, segment.payloadLength);
+  if (connection.selective && segment.payloadLength > 0 && atOrBefore(end, receiver.next)) {
+    // Received already: tell the peer so (RFC 2883 §4.1).
+    receiver.noteDuplicate(segment.sequence, end);
+    return false;
+  }
+  answerUnacceptable(connection, segment);
+  return false;
+}
+
+/** An ACK in return; to bare ACKs only within a limit, or two confused ends would answer each other for ever. */
+function answerUnacceptable(connection: Connection, segment: Segment): void {
+  if (segment.length > 0 || isKeepAlive(connection, segment)) connection.receiver.ackNow = true;
+  else challenge(connection);
+}
+
+/** RFC 9293 §3.8.4: a bare segment one number below what is expected asks for an ACK. */
+function isKeepAlive(connection: Connection, segment: Segment): boolean {
+  return segment.sequence === advance(connection.receiver.next, -1);
+}
+
+/** RFC 7323 §4.3. */
+function noteTimestamp(connection: Connection, segment: Segment): void {
+  const { receiver, host } = connection;
+  if (!connection.timestamps || !segment.options.hasTimestamps) return;
+  const value = segment.options.timestampValue;
+  if (before(value, receiver.timestampRecent) && !segment.hasRst) {
+    // Let through because TS.Recent is out of date: start over from here.
+    receiver.timestampRecent = value;
+    receiver.timestampRecentAt = host.now;
+    return;
+  }
+  if (segment.hasRst || after(segment.sequence, receiver.lastAckSent)) return;
+  receiver.timestampRecent = value;
+  receiver.timestampRecentAt = host.now;
+}
+
+/** Second check, with RFC 5961 §3.2: only a reset at exactly RCV.NXT is believed. */
+function receiveReset(connection: Connection, segment: Segment): void {
+  const { receiver, sender } = connection;
+  if (segment.sequence !== receiver.next) {
+    challenge(connection);
+    return;
+  }
+  switch (connection.state) {
+    case states.SYN_RECEIVED:
+      connection.fail('ECONNREFUSED');
+      return;
+    case states.CLOSING:
+    case states.LAST_ACK:
+      // Both sides have said all they had to; only what the peer never acknowledged is lost.
+      if (sender.queue.length === 0) connection.finish();
+      else connection.fail('ECONNRESET');
+      return;
+    default:
+      connection.fail('ECONNRESET');
+  }
+}
+
+/** Fifth check: the acknowledgment. False if the segment goes no further. */
+function receiveAck(connection: Connection, segment: Segment): boolean {
+  const { sender, receiver, host } = connection;
+  const ack = segment.acknowledgment;
+  if (connection.state === states.SYN_RECEIVED) {
+    if (atOrBefore(ack, sender.una) || after(ack, sender.next)) {
+      sendReset(connection, segment);
+      return false;
+    }
+    const { listener } = connection;
+    // No room to hand it over: the ACK did not come; the peer will repeat it with its data.
+    if (listener !== null && !listener.hasRoom) {
+      host.counters.listenOverflows++;
+      return false;
+    }
+    sender.una = advance(sender.initial, 1);
+    sender.window = segment.window << sender.shift;
+    sender.maxWindow = Math.max(sender.maxWindow, sender.window);
+    sender.windowSequence = segment.sequence;
+    sender.windowAcknowledgment = ack;
+    connection.establish();
+    if (listener !== null) listener.completed(connection);
+    connection.handler?.connected(connection);
+    return !connection.isOver;
+  }
+  // RFC 5961 §5.2: an ACK far below what was ever in flight is a guess.
+  if (distance(sender.una, ack) > sender.maxWindow || after(ack, sender.ackLimit)) {
+    if (after(ack, sender.ackLimit)) receiver.ackNow = true;
+    else challenge(connection);
+    return false;
+  }
+  if (after(sender.una, ack)) {
+    // An old duplicate: its text may be new all the same.
+    return true;
+  }
+  const previous = sender.una;
+  const echoOld = echoesOlder(connection, segment);
+  const moved = sender.onAck(segment, host.delivery, connection.selective, echoOld, echoRtt(connection, segment), host.now);
+  if (sender.una !== previous) {
+    connection.waitingSince = host.now;
+    connection.path.confirm();
+  }
+  if (moved > 0) connection.handler?.writable(connection);
+  if (connection.isOver) return false;
+  if (sender.finSent && sender.una === sender.next) onFinAcknowledged(connection);
+  return !connection.isOver;
+}
+
+/** Eifel detection (RFC 3522 §3.2 step 5): the ACK is for a segment that left before our first retransmission. */
+function echoesOlder(connection: Connection, segment: Segment): boolean {
+  const { recovery } = connection.sender;
+  if (!connection.timestamps || recovery.firstRetransmitAt === Number.POSITIVE_INFINITY) return false;
+  const stamp = (Math.trunc(recovery.firstRetransmitAt) + connection.timestampOffset) | 0;
+  return before(segment.options.timestampEcho, stamp);
+}
+
+/** RTT by the echoed timestamp, whose granule is 1 ms; -1 if the segment has none. */
+function echoRtt(connection: Connection, segment: Segment): number {
+  if (!connection.timestamps || !segment.options.hasTimestamps) return -1;
+  return distance(connection.timestampNow, segment.options.timestampEcho);
+}
+
+function onFinAcknowledged(connection: Connection): void {
+  const { state } = connection;
+  if (state === states.FIN_WAIT_1) {
+    connection.state = states.FIN_WAIT_2;
+    if (connection.detached) connection.startFinTimeout();
+    connection.handler?.finished(connection);
+  } else if (state === states.CLOSING) {
+    connection.handler?.finished(connection);
+    connection.finishInTimeWait();
+  } else if (state === states.LAST_ACK) {
+    connection.handler?.finished(connection);
+    connection.finish();
+  }
+}
+
+/** Seventh and eighth check: text and FIN. */
+function receiveText(connection: Connection, segment: Segment): void {
+  if (!states.receiveIsOpen(connection.state)) return;
+  if (segment.payloadLength === 0 && !segment.hasFin) return;
+  const { receiver, host } = connection;
+  const end = advance(segment.sequence, segment.payloadLength);
+  if (connection.detached && after(end, receiver.next)) {
+    connection.refuseData();
+    return;
+  }
+  const heldBefore = receiver.queue.length;
+  receiver.accept(segment, host.keeper, !connection.selective);
+  if (receiver.finished) onFin(connection);
+  if (connection.isOver) return;
+  if (receiver.queue.length > heldBefore || receiver.finished) connection.handler?.readable(connection);
+}
+
+/** Eighth check: the peer's FIN is in order now. */
+function onFin(connection: Connection): void {
+  const { sender } = connection;
+  switch (connection.state) {
+    case states.ESTABLISHED:
+      connection.state = states.CLOSE_WAIT;
+      return;
+    case states.FIN_WAIT_1:
+      // Had our FIN been acknowledged, the state would be FIN-WAIT-2 already.
+      connection.state = states.CLOSING;
+      return;
+    case states.FIN_WAIT_2: {
+      void sender;
+      // The ACK of this FIN is sent by what stays in TIME-WAIT.
+      const { handler } = connection;
+      handler?.readable(connection);
+      connection.finishInTimeWait();
+      return;
+    }
+    default:
+  }
+}
+
+/** RFC 5961: an ACK that tells the truth, to whoever it is. */
+function challenge(connection: Connection): void {
+  if (!connection.host.mayChallenge()) return;
+  connection.host.counters.challengeAcks++;
+  connection.receiver.ackNow = true;
+}
+
+/** RFC 9293 §3.10.7.3: `<SEQ=SEG.ACK><CTL=RST>`. */
+function sendReset(connection: Connection, segment: Segment): void {
+  emitBare(connection.path, connection.localPort, connection.remotePort, segment.acknowledgment, 0, RST);
+  connection.host.counters.outRsts++;
+}

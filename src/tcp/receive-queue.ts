@@ -1,0 +1,121 @@
+import { allocate, copy } from '../bytes/index.ts';
+import type { Frame } from '../netif/netif.ts';
+
+/**
+ * Payloads below this are copied: a view would pin the device's whole slab for a
+ * few bytes.
+ */
+export const SMALL_PAYLOAD = 512;
+const FILL_SIZE = 2048;
+/** Bookkeeping bytes per piece. */
+const PIECE_COST = 32;
+
+/**
+ * Where received bytes are kept: a large payload stays where the device put it
+ * (and the frame is retained), small ones are gathered in a buffer of our own,
+ * so that a peer that sends single bytes cannot make us hold an object for each.
+ */
+export class PayloadKeeper {
+  bytes: Uint8Array;
+  start = 0;
+  end = 0;
+  #fill: Uint8Array | null = null;
+  #used = 0;
+
+  constructor() {
+    this.bytes = allocate(0);
+  }
+
+  /** Keeps `frame.bytes[start..end)`; afterwards `bytes`, `start`, `end` of this object say where. */
+  keep(frame: Frame, start: number, end: number): void {
+    const length = end - start;
+    if (length >= SMALL_PAYLOAD) {
+      frame.retain();
+      this.bytes = frame.bytes;
+      this.start = start;
+      this.end = end;
+      return;
+    }
+    if (this.#fill === null || this.#used + length > FILL_SIZE) {
+      this.#fill = allocate(FILL_SIZE);
+      this.#used = 0;
+    }
+    copy(this.#fill, this.#used, frame.bytes, start, end);
+    this.bytes = this.#fill;
+    this.start = this.#used;
+    this.end = this.#used + length;
+    this.#used += length;
+  }
+}
+
+/** Bytes in order that the application has not read: pieces of kept memory in a ring. */
+export class ReceiveQueue {
+  #bytes: Uint8Array[] = [];
+  #starts: number[] = [];
+  #ends: number[] = [];
+  #first = 0;
+  #length = 0;
+
+  /** Bytes held. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Bytes held and the bookkeeping of the pieces they are in: what counts against the buffer. */
+  get cost(): number {
+    return this.#length + (this.#bytes.length - this.#first) * PIECE_COST;
+  }
+
+  push(bytes: Uint8Array, start: number, end: number): void {
+    const last = this.#bytes.length - 1;
+    this.#length += end - start;
+    // Small payloads stand side by side in the keeper's buffer: they become one piece.
+    if (last >= this.#first && this.#ends[last] === start && this.#bytes[last] === bytes) {
+      this.#ends[last] = end;
+      return;
+    }
+    this.#bytes.push(bytes);
+    this.#starts.push(start);
+    this.#ends.push(end);
+  }
+
+  /** The next piece, at most `max` bytes of it; null if nothing is held. */
+  take(max: number): Uint8Array | null {
+    if (this.#length === 0) return null;
+    const first = this.#first;
+    const bytes = this.#bytes[first]!;
+    const start = this.#starts[first]!;
+    let end = this.#ends[first]!;
+    if (end - start > max) {
+      end = start + max;
+      this.#starts[first] = end;
+    } else {
+      this.#drop();
+    }
+    this.#length -= end - start;
+    return bytes.subarray(start, end);
+  }
+
+  #drop(): void {
+    this.#first++;
+    if (this.#first === this.#bytes.length) {
+      this.#bytes.length = 0;
+      this.#starts.length = 0;
+      this.#ends.length = 0;
+      this.#first = 0;
+    } else if (this.#first >= 64 && this.#first * 2 >= this.#bytes.length) {
+      this.#bytes.splice(0, this.#first);
+      this.#starts.splice(0, this.#first);
+      this.#ends.splice(0, this.#first);
+      this.#first = 0;
+    }
+  }
+
+  clear(): void {
+    this.#bytes = [];
+    this.#starts = [];
+    this.#ends = [];
+    this.#first = 0;
+    this.#length = 0;
+  }
+}

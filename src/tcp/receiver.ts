@@ -1,0 +1,316 @@
+import { set32 } from '../bytes/index.ts';
+import type { TcpConfig } from './config.ts';
+import { sackLength, writeSackHeader } from './options.ts';
+import { Reassembly } from './reassembly.ts';
+import { type PayloadKeeper, ReceiveQueue } from './receive-queue.ts';
+import type { Segment } from './segment.ts';
+import { advance, after, atOrAfter, atOrBefore, before, distance, earlier, later } from './sequence.ts';
+
+/** ACKs sent at once when a connection is young or has lost something, so that the peer's window can open. */
+const QUICK_ACKS = 16;
+/** Most SACK blocks beside a timestamps option (RFC 2018 §3). */
+const MAX_BLOCKS = 3;
+const MAX_BLOCKS_WITHOUT_TIMESTAMPS = 4;
+
+/**
+ * The receiving half of a connection: what came, what is missing, what window
+ * to offer, and when to acknowledge.
+ */
+export class Receiver {
+  /** IRS, RCV.NXT (RFC 9293 §3.3.1). */
+  initial = 0;
+  next = 0;
+  /** Right edge of the window as the peer knows it: RCV.NXT + RCV.WND. Never moves left. */
+  edge = 0;
+  /** Rcv.Wind.Shift (RFC 7323 §2.2). */
+  shift = 0;
+  /** Most bytes held for the application. */
+  limit: number;
+  /** Largest segment payload seen: what "full-sized" means for delayed ACKs. */
+  peerSegment = 536;
+  /** Sequence number of the peer's FIN where it came ahead of data. */
+  finSequence = 0;
+  finKnown = false;
+  /** FIN taken in order: nothing more will come. */
+  finished = false;
+  readonly queue = new ReceiveQueue();
+  #reassembly: Reassembly | null = null;
+
+  /** TS.Recent and when it was set (RFC 7323 §4.3). */
+  timestampRecent = 0;
+  timestampRecentAt = 0;
+  /** Last.ACK.sent. */
+  lastAckSent = 0;
+
+  /** An ACK must go out with this batch. */
+  ackNow = false;
+  /** Bytes taken in since the last ACK. */
+  unacknowledgedBytes = 0;
+  /** Duplicate ACKs owed, one for each segment out of order, where the peer counts them (no SACK). */
+  duplicatesOwed = 0;
+  #quickAcks = QUICK_ACKS;
+  /** The application answers what it receives: its data will carry the ACK. */
+  interactive = false;
+  /** When the delayed ACK is due; Infinity if none is. */
+  ackDeadline = Number.POSITIVE_INFINITY;
+
+  /** A duplicate to report first (RFC 2883). */
+  #duplicateKnown = false;
+  #duplicateLeft = 0;
+  #duplicateRight = 0;
+
+  bytesReceived = 0;
+  segmentsReceived = 0;
+  duplicateBytes = 0;
+  outOfOrderSegments = 0;
+  /** Segments dropped because what is held out of order costs too much. */
+  pruned = 0;
+
+  constructor(config: TcpConfig) {
+    this.limit = config.receiveBuffer;
+  }
+
+  /** The smallest shift that lets a 16-bit field tell of the whole buffer (RFC 7323 §2.3). */
+  static shiftFor(limit: number): number {
+    let shift = 0;
+    while (shift < 14 && 0xffff << shift < limit) shift++;
+    return shift;
+  }
+
+  /** The peer's SYN came; `offered` is the window that a SYN of ours has told it, 0 if none was sent. */
+  begin(initial: number, offered: number): void {
+    this.initial = initial;
+    this.next = advance(initial, 1);
+    this.lastAckSent = this.next;
+    this.edge = advance(this.next, offered);
+  }
+
+  /** RCV.WND as the peer knows it. */
+  get window(): number {
+    const window = distance(this.edge, this.next);
+    return window > 0 ? window : 0;
+  }
+
+  get outOfOrderBytes(): number {
+    return this.#reassembly === null ? 0 : this.#reassembly.bytes;
+  }
+
+  get hasHoles(): boolean {
+    return this.#reassembly !== null && this.#reassembly.runs.length > 0;
+  }
+
+  /** RFC 9293 §3.10.7.4, first check: whether any of the segment is within the window. */
+  isAcceptable(segment: Segment): boolean {
+    const window = this.window;
+    const length = segment.length;
+    const first = segment.sequence;
+    if (length === 0) {
+      if (window === 0) return first === this.next;
+      return atOrAfter(first, this.next) && before(first, this.edge);
+    }
+    if (window === 0) return false;
+    const last = advance(first, length - 1);
+    return (
+      (atOrAfter(first, this.next) && before(first, this.edge)) ||
+      (atOrAfter(last, this.next) && before(last, this.edge)) ||
+      (before(first, this.next) && atOrAfter(last, this.edge))
+    );
+  }
+
+  /** Notes that the peer sent again what we have (D-SACK), and answers at once. */
+  noteDuplicate(left: number, right: number): void {
+    this.#duplicateKnown = true;
+    this.#duplicateLeft = left;
+    this.#duplicateRight = right;
+    this.ackNow = true;
+  }
+
+  /**
+   * Takes the payload and FIN of an acceptable segment. Returns whether anything
+   * came in order, FIN included.
+   */
+  accept(segment: Segment, keeper: PayloadKeeper, countDuplicates: boolean): boolean {
+    const length = segment.payloadLength;
+    let left = segment.sequence;
+    let right = advance(left, length);
+    let start = segment.start;
+    const size = segment.frame.segmentSize || length;
+    if (size > this.peerSegment) this.peerSegment = size;
+
+    if (segment.hasFin && !this.finKnown && atOrBefore(right, this.edge)) {
+      this.finKnown = true;
+      this.finSequence = right;
+    }
+    if (after(right, this.edge)) right = this.edge;
+    if (this.finKnown && after(right, this.finSequence)) right = this.finSequence;
+    if (before(left, this.next)) {
+      const duplicateEnd = before(right, this.next) ? right : this.next;
+      if (after(duplicateEnd, left)) {
+        this.duplicateBytes += distance(duplicateEnd, left);
+        this.noteDuplicate(left, duplicateEnd);
+      }
+      start += distance(this.next, left);
+      left = this.next;
+    }
+
+    const previous = this.next;
+    if (after(right, left)) {
+      if (left === this.next) this.#takeInOrder(segment, left, right, start, keeper);
+      else this.#takeOutOfOrder(segment, left, right, start, keeper, countDuplicates);
+    }
+    if (this.finKnown && !this.finished && this.next === this.finSequence) {
+      this.next = advance(this.next, 1);
+      this.finished = true;
+      this.edge = later(this.edge, this.next);
+      this.ackNow = true;
+    } else if (segment.hasFin && !this.finished) {
+      this.ackNow = true;
+    }
+    const progress = distance(this.next, previous);
+    this.unacknowledgedBytes += progress;
+    return progress > 0;
+  }
+
+  #takeInOrder(segment: Segment, left: number, right: number, start: number, keeper: PayloadKeeper): void {
+    const reassembly = this.#reassembly;
+    const length = distance(right, left);
+    if (reassembly !== null && reassembly.runs.length > 0) {
+      const known = reassembly.overlap(left, right);
+      if (known !== null) this.noteDuplicate(known.left, known.right);
+    }
+    keeper.keep(segment.frame, start, start + length);
+    this.queue.push(keeper.bytes, keeper.start, keeper.end);
+    this.bytesReceived += length;
+    this.next = right;
+    if (reassembly !== null && reassembly.runs.length > 0) {
+      // A filled hole is told at once (RFC 5681 §4.2).
+      this.ackNow = true;
+      const next = reassembly.drain(right, this.queue);
+      this.bytesReceived += distance(next, right);
+      this.next = next;
+    }
+  }
+
+  #takeOutOfOrder(
+    segment: Segment,
+    left: number,
+    right: number,
+    start: number,
+    keeper: PayloadKeeper,
+    countDuplicates: boolean,
+  ): void {
+    this.#reassembly ??= new Reassembly();
+    const reassembly = this.#reassembly;
+    this.outOfOrderSegments++;
+    this.ackNow = true;
+    this.#quickAcks = QUICK_ACKS;
+    if (countDuplicates) this.duplicatesOwed++;
+    const known = reassembly.overlap(left, right);
+    if (known !== null) {
+      this.duplicateBytes += distance(known.right, known.left);
+      this.noteDuplicate(known.left, known.right);
+    }
+    if (reassembly.cost > this.limit * 2) {
+      this.pruned++;
+      return;
+    }
+    reassembly.insert(left, right, segment.frame, start, keeper);
+  }
+
+  /**
+   * The window field for a segment that goes out now, and with it the new edge.
+   * The edge moves right only in steps that are worth a segment (RFC 9293
+   * §3.8.6.2.2, silly window avoidance), and never left.
+   */
+  advertise(scaled: boolean): number {
+    const shift = scaled ? this.shift : 0;
+    const reachable = earlier(this.#reachableEdge(), advance(this.next, 0xffff << shift));
+    const growth = distance(reachable, this.edge);
+    if (growth > 0 && this.#isWorthwhile(growth)) this.edge = reachable;
+    const window = Math.min(this.window, 0xffff << shift);
+    // Rounded up, or the edge would move left by the bits that the shift drops (RFC 7323 §2.4).
+    const field = Math.min(0xffff, (window + (1 << shift) - 1) >>> shift);
+    const told = advance(this.next, field << shift);
+    if (after(told, this.edge)) this.edge = told;
+    return field;
+  }
+
+  #reachableEdge(): number {
+    const free = this.limit - this.queue.cost;
+    return advance(this.next, free > 0 ? free : 0);
+  }
+
+  #isWorthwhile(growth: number): boolean {
+    return growth >= Math.min(this.limit >>> 1, this.peerSegment) || this.finished;
+  }
+
+  /**
+   * Whether reading has made so much room that the peer should hear of it
+   * without waiting for the next ACK.
+   */
+  wantsWindowUpdate(): boolean {
+    if (this.finished) return false;
+    const growth = distance(this.#reachableEdge(), this.edge);
+    if (growth <= 0) return false;
+    if (growth >= this.limit >>> 2) return true;
+    // The peer may be stuck: any window that is not silly helps it.
+    return this.window < 2 * this.peerSegment && this.#isWorthwhile(growth);
+  }
+
+  /** At the end of a batch: whether an ACK goes out now; otherwise one is put off until `ackDeadline`. */
+  mustAcknowledge(now: number, delayMs: number): boolean {
+    if (this.ackNow) return true;
+    if (this.unacknowledgedBytes === 0) return false;
+    // RFC 1122 §4.2.3.2: at least every second full-sized segment.
+    if (this.unacknowledgedBytes >= 2 * this.peerSegment) return true;
+    if (this.#quickAcks > 0 && !this.interactive) return true;
+    if (this.ackDeadline === Number.POSITIVE_INFINITY) this.ackDeadline = now + delayMs;
+    return false;
+  }
+
+  /** An ACK of everything has gone out. */
+  acknowledged(withData: boolean): void {
+    if (this.unacknowledgedBytes > 0) {
+      if (withData) this.interactive = true;
+      else if (this.#quickAcks > 0) this.#quickAcks--;
+    }
+    this.ackNow = false;
+    this.unacknowledgedBytes = 0;
+    this.ackDeadline = Number.POSITIVE_INFINITY;
+    this.lastAckSent = this.next;
+    this.#duplicateKnown = false;
+  }
+
+  /** SACK blocks to send now (D-SACK included), at most what fits. */
+  sackBlocks(timestamps: boolean): number {
+    const runs = this.#reassembly === null ? 0 : this.#reassembly.recent.length;
+    const most = timestamps ? MAX_BLOCKS : MAX_BLOCKS_WITHOUT_TIMESTAMPS;
+    return Math.min(most, runs + (this.#duplicateKnown ? 1 : 0));
+  }
+
+  /** Writes the SACK option with `blocks` blocks: the duplicate first, then the runs, latest change first. */
+  writeSack(bytes: Uint8Array, at: number, blocks: number): number {
+    let to = writeSackHeader(bytes, at, blocks);
+    let left = blocks;
+    if (this.#duplicateKnown && left > 0) {
+      set32(bytes, to, this.#duplicateLeft);
+      set32(bytes, to + 4, this.#duplicateRight);
+      to += 8;
+      left--;
+    }
+    for (let i = 0; i < left; i++) {
+      const run = this.#reassembly!.recent[i]!;
+      set32(bytes, to, run.left);
+      set32(bytes, to + 4, run.right);
+      to += 8;
+    }
+    return at + sackLength(blocks);
+  }
+
+  /** Nothing more will come. What came in order can still be taken, unless nobody will. */
+  end(discard: boolean): void {
+    this.#reassembly = null;
+    this.ackDeadline = Number.POSITIVE_INFINITY;
+    if (discard) this.queue.clear();
+  }
+}

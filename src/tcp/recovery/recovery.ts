@@ -1,0 +1,411 @@
+import type { Congestion } from '../congestion/congestion.ts';
+import type { TcpConfig } from '../config.ts';
+import { after, atOrAfter, before, distance } from '../sequence.ts';
+import { ProportionalRate } from './prr.ts';
+import { Rack } from './rack.ts';
+import { RttEstimator } from './rtt.ts';
+import { type Delivery, Scoreboard } from './scoreboard.ts';
+import { NONE, type SegmentPool } from './segment-pool.ts';
+
+/** No loss is being repaired. */
+export const OPEN = 0;
+/** Fast recovery: loss found by what the peer has. */
+export const FAST = 1;
+/** After a retransmission timeout, until all that was in flight then is acknowledged. */
+export const LOSS = 2;
+
+const NEVER = Number.POSITIVE_INFINITY;
+/** RFC 8985 §7.2: the worst delayed ACK to expect when one segment is in flight. */
+const PROBE_DELAYED_ACK_MS = 200;
+const PROBE_FLOOR_MS = 2;
+
+/** What `Recovery` needs to know of the sender for one ACK. */
+export interface AckEvent {
+  /** SND.UNA and SND.NXT after the ACK. */
+  readonly una: number;
+  readonly next: number;
+  /** By how much SND.UNA moved. */
+  acknowledged: number;
+  /** A duplicate ACK in the sense of RFC 5681 §2. */
+  duplicate: boolean;
+  /** Bytes that the peer reported as received twice (RFC 2883). */
+  duplicateBytes: number;
+  /** The ACK echoes a timestamp that is older than our first retransmission (RFC 3522 §3.2). */
+  echoIsBeforeRetransmission: boolean;
+  /** RTT by the echoed timestamp (RFC 7323 §4.1), ms; negative where there is none. */
+  echoRttMs: number;
+  /** The peer sends SACK blocks. */
+  selective: boolean;
+  /** The window was what limited us since the last ACK. */
+  limited: boolean;
+}
+
+/**
+ * Loss recovery of one connection: finds losses (RFC 8985, RFC 6675, RFC 6582),
+ * decides what the congestion window is meanwhile (RFC 6937), when to time out
+ * (RFC 6298) or probe (TLP), and takes back what turns out to be wrong (RFC 3522,
+ * D-SACK).
+ */
+export class Recovery {
+  readonly scoreboard: Scoreboard;
+  readonly rtt: RttEstimator;
+  readonly congestion: Congestion;
+  readonly #rack: Rack;
+  readonly #rate = new ProportionalRate();
+  readonly #config: TcpConfig;
+
+  phase: typeof OPEN | typeof FAST | typeof LOSS = OPEN;
+  /** RecoveryPoint: recovery ends when SND.UNA reaches it. */
+  #end = 0;
+  /** Consecutive timeouts: the exponent of the back-off. */
+  backoffs = 0;
+  /** Timeouts since the peer was last heard of: for giving up. */
+  retries = 0;
+  #duplicateAcks = 0;
+  /** Bytes that duplicate ACKs tell of where there are no SACK blocks. */
+  #presumed = 0;
+
+  /** When the first retransmission of this recovery went out (RFC 3522); Infinity before it. */
+  firstRetransmitAt = NEVER;
+  #canUndo = false;
+  /** Bytes sent again in this recovery and not reported as duplicates. */
+  #undoBytes = 0;
+
+  #probeOutstanding = false;
+  #probeRepeated = false;
+  #probeEnd = 0;
+
+  /** When the retransmission, the loss probe, the reordering timer is due. */
+  timeoutAt = NEVER;
+  probeAt = NEVER;
+  reorderAt = NEVER;
+
+  retransmits = 0;
+  bytesRetransmitted = 0;
+  timeouts = 0;
+  fastRecoveries = 0;
+  spuriousRecoveries = 0;
+  probes = 0;
+
+  constructor(pool: SegmentPool, config: TcpConfig, congestion: Congestion) {
+    this.scoreboard = new Scoreboard(pool);
+    this.rtt = new RttEstimator(config.initialRtoMs, config.minRtoMs, config.maxRtoMs);
+    this.congestion = congestion;
+    this.#rack = new Rack(pool);
+    this.#config = config;
+  }
+
+  /** Bytes believed to be in the network (RFC 6675 "pipe"). */
+  pipe(una: number, next: number): number {
+    const { sackedBytes, lostBytes } = this.scoreboard;
+    return Math.max(0, distance(next, una) - sackedBytes - lostBytes - this.#presumed);
+  }
+
+  /** The nearest of the three deadlines. */
+  get deadline(): number {
+    return Math.min(this.timeoutAt, this.probeAt, this.reorderAt);
+  }
+
+  onAck(event: AckEvent, delivery: Delivery, now: number): void {
+    const { una, next } = event;
+    if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
+    // Retransmitted segments tell nothing by themselves (Karn); an echoed timestamp does.
+    else if (event.acknowledged > 0 && event.echoRttMs >= 0) this.rtt.sample(event.echoRttMs);
+    if (event.acknowledged > 0) {
+      this.backoffs = 0;
+      this.retries = 0;
+    }
+    if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt);
+    this.#onDuplicateReports(event);
+    this.#countDuplicates(event, delivery);
+
+    if (this.phase !== OPEN) this.#progress(event);
+    const lostBefore = this.scoreboard.lostBytes;
+    this.#detect(event, now);
+    const foundLoss = this.scoreboard.lostBytes > lostBefore;
+    if (foundLoss && this.phase === OPEN) this.#enterFast(una, next, now);
+    this.#endProbe(event, now);
+
+    if (this.phase === FAST) {
+      const safe = event.acknowledged > 0 && !foundLoss;
+      const { congestion } = this;
+      congestion.window = this.#rate.windowAfter(
+        delivery.delivered,
+        this.pipe(una, next),
+        congestion.threshold,
+        congestion.segment,
+        safe,
+      );
+    } else if (delivery.delivered > 0 && (event.limited || this.phase === LOSS)) {
+      this.congestion.onAck(delivery.delivered, now, this.rtt.smoothedMs);
+    }
+    this.#restartTimers(event, now);
+  }
+
+  #onDuplicateReports(event: AckEvent): void {
+    if (event.duplicateBytes === 0) return;
+    this.#undoBytes -= event.duplicateBytes;
+    if (this.#probeOutstanding && this.#probeRepeated && this.phase === OPEN) {
+      // The probe's copy arrived twice: nothing had been lost (RFC 8985 §7.4.2).
+      this.#probeOutstanding = false;
+      return;
+    }
+    this.#rack.onDuplicateReported(event.una, event.next);
+    if (this.phase !== OPEN && this.#canUndo && this.#undoBytes <= 0) this.#undo();
+  }
+
+  /** Without SACK blocks, each duplicate ACK says that some segment left the network. */
+  #countDuplicates(event: AckEvent, delivery: Delivery): void {
+    if (event.acknowledged > 0) {
+      this.#duplicateAcks = 0;
+      if (this.#presumed > 0) {
+        // What was presumed delivered is acknowledged now; it must not count twice.
+        const counted = Math.min(this.#presumed, Math.max(0, event.acknowledged - this.congestion.segment));
+        this.#presumed = atOrAfter(event.una, event.next) ? 0 : this.#presumed - counted;
+        delivery.delivered = Math.max(0, delivery.delivered - counted);
+      }
+    } else if (event.duplicate) {
+      this.#duplicateAcks++;
+      if (!event.selective) {
+        const { segment } = this.congestion;
+        const most = Math.max(0, distance(event.next, event.una) - segment);
+        const presumed = Math.min(this.#presumed + segment, most);
+        delivery.delivered += presumed - this.#presumed;
+        this.#presumed = presumed;
+      }
+    }
+  }
+
+  /** A recovery is on and an ACK came: is it over, was it needless, what is the next hole? */
+  #progress(event: AckEvent): void {
+    if (event.acknowledged > 0 && this.#canUndo && event.echoIsBeforeRetransmission) {
+      this.#undo();
+      return;
+    }
+    if (event.acknowledged > 0 && atOrAfter(event.una, this.#end)) {
+      if (this.phase === FAST) {
+        this.congestion.window = Math.max(this.congestion.threshold, this.congestion.segment);
+      }
+      this.#leave();
+      return;
+    }
+    if (this.phase === FAST && !event.selective && event.acknowledged > 0) {
+      // RFC 6582 §3.2 step 3: a partial ACK shows the next hole.
+      this.#markFirstLost();
+    } else if (this.phase === LOSS && !event.selective && event.acknowledged > 0) {
+      // All that was in flight was taken for lost at the timeout; nothing to find.
+      this.#presumed = 0;
+    }
+  }
+
+  #detect(event: AckEvent, now: number): void {
+    this.reorderAt = NEVER;
+    const { scoreboard } = this;
+    const { duplicateThreshold } = this.#config;
+    if (!event.selective) {
+      // RFC 6582 §3.2 step 2: duplicates of what was repaired already must not start another recovery.
+      const fresh = !this.#endKnown || atOrAfter(event.una, this.#end);
+      if (this.phase === OPEN && this.#duplicateAcks >= duplicateThreshold && fresh) this.#markFirstLost();
+      return;
+    }
+    const enough =
+      scoreboard.sackedCount >= duplicateThreshold ||
+      scoreboard.sackedBytes > (duplicateThreshold - 1) * this.congestion.segment;
+    if (this.#config.rack) {
+      const urgent = this.phase !== OPEN || enough;
+      const remaining = this.#rack.detect(scoreboard, now, this.rtt, urgent);
+      if (remaining > 0) this.reorderAt = now + remaining;
+    } else if (enough) {
+      this.#markByCount();
+    }
+  }
+
+  /** Whether `#end` says anything: a recovery has been. */
+  #endKnown = false;
+
+  /** RFC 6675 IsLost by bytes: what lies more than the threshold below the highest SACKed byte. */
+  #markByCount(): void {
+    const { scoreboard } = this;
+    const margin = (this.#config.duplicateThreshold - 1) * this.congestion.segment;
+    const pool = scoreboard.pool;
+    for (let id = scoreboard.inFlight.head; id !== NONE; ) {
+      const following = pool.next[id]!;
+      if (distance(scoreboard.highestSacked, pool.end[id]!) < margin) break;
+      scoreboard.markLost(id);
+      id = following;
+    }
+  }
+
+  #markFirstLost(): void {
+    const { scoreboard } = this;
+    const first = scoreboard.first;
+    if (first === NONE || !scoreboard.isInFlight(first)) return;
+    scoreboard.trimTo(first, this.congestion.segment);
+    scoreboard.markLost(first);
+  }
+
+  #enterFast(una: number, next: number, now: number): void {
+    this.#begin(next);
+    this.phase = FAST;
+    this.fastRecoveries++;
+    this.congestion.save();
+    const flight = distance(next, una);
+    this.congestion.onLoss(Math.min(flight, this.pipe(una, next) + this.scoreboard.lostBytes), now);
+    this.#rate.begin(flight - this.scoreboard.sackedBytes);
+    this.#probeOutstanding = false;
+  }
+
+  #begin(next: number): void {
+    this.#end = next;
+    this.#endKnown = true;
+    this.#canUndo = true;
+    this.#undoBytes = 0;
+    this.firstRetransmitAt = NEVER;
+  }
+
+  #leave(): void {
+    if (this.phase === FAST) this.#rack.onRecoveryEnd();
+    this.phase = OPEN;
+    this.#canUndo = false;
+    this.firstRetransmitAt = NEVER;
+    this.#presumed = 0;
+    this.#duplicateAcks = 0;
+  }
+
+  #undo(): void {
+    this.spuriousRecoveries++;
+    this.congestion.undo();
+    this.scoreboard.unmarkLost();
+    this.#leave();
+  }
+
+  /** The retransmission timer fired: everything unaccounted for is lost (RFC 6298 §5.4–5.6, RFC 8985 §6.3). */
+  onTimeout(una: number, next: number, now: number): void {
+    this.timeouts++;
+    const { scoreboard } = this;
+    if (this.phase !== LOSS) {
+      if (this.phase === OPEN) this.congestion.save();
+      this.congestion.onTimeout(Math.max(this.pipe(una, next) + scoreboard.lostBytes, 0), now);
+      this.#begin(next);
+      this.phase = LOSS;
+    } else {
+      // The same loss again: ssthresh stays (RFC 5681 §3.1), the window starts over.
+      this.congestion.window = this.congestion.segment;
+      this.#end = next;
+      this.#canUndo = false;
+    }
+    // Above a head that is SACKed, the peer has gone back on its word (RFC 2018 §8).
+    if (scoreboard.headIsSacked) scoreboard.forgetSacks();
+    scoreboard.markAllLost();
+    this.#presumed = 0;
+    this.#duplicateAcks = 0;
+    this.#probeOutstanding = false;
+    this.backoffs++;
+    this.retries++;
+    this.probeAt = NEVER;
+    this.reorderAt = NEVER;
+    this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+  }
+
+  /** The reordering timer fired (RFC 8985 §6.2 step 5). */
+  onReorderingTimeout(una: number, next: number, now: number): void {
+    this.reorderAt = NEVER;
+    const before_ = this.scoreboard.lostBytes;
+    const remaining = this.#rack.detect(this.scoreboard, now, this.rtt, true);
+    if (remaining > 0) this.reorderAt = now + remaining;
+    if (this.scoreboard.lostBytes > before_ && this.phase === OPEN) {
+      this.#enterFast(una, next, now);
+      this.congestion.window = this.#rate.windowAfter(
+        0,
+        this.pipe(una, next),
+        this.congestion.threshold,
+        this.congestion.segment,
+        false,
+      );
+    }
+  }
+
+  /** A segment that was lost goes out again. */
+  onRetransmitted(bytes: number, now: number): void {
+    if (this.firstRetransmitAt === NEVER) this.firstRetransmitAt = now;
+    this.retransmits++;
+    this.bytesRetransmitted += bytes;
+    this.#undoBytes += bytes;
+    if (this.phase === FAST) this.#rate.onSent(bytes);
+  }
+
+  /** New data has gone out, up to `next`. */
+  onSent(bytes: number, next: number, una: number, now: number, selective: boolean): void {
+    if (this.phase === FAST) this.#rate.onSent(bytes);
+    if (this.timeoutAt === NEVER) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+    this.#scheduleProbe(una, next, now, selective);
+  }
+
+  #restartTimers(event: AckEvent, now: number): void {
+    if (!before(event.una, event.next)) {
+      this.timeoutAt = NEVER;
+      this.probeAt = NEVER;
+      this.reorderAt = NEVER;
+      return;
+    }
+    if (event.acknowledged > 0) {
+      // RFC 6298 §5.3.
+      this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+      this.#scheduleProbe(event.una, event.next, now, event.selective);
+    } else if (this.scoreboard.sackedBytes > 0 || this.phase !== OPEN) {
+      this.probeAt = NEVER;
+    }
+  }
+
+  /** RFC 8985 §7.2. */
+  #scheduleProbe(una: number, next: number, now: number, selective: boolean): void {
+    this.probeAt = NEVER;
+    if (!selective || !this.#config.tailLossProbe || !this.#config.rack) return;
+    if (this.phase !== OPEN || this.#probeOutstanding || this.scoreboard.sackedBytes > 0) return;
+    let delay = 1000;
+    if (this.rtt.hasSample) {
+      delay = 2 * this.rtt.smoothedMs + PROBE_FLOOR_MS;
+      if (distance(next, una) <= this.congestion.segment) delay += PROBE_DELAYED_ACK_MS;
+    }
+    if (now + delay < this.timeoutAt) this.probeAt = now + delay;
+  }
+
+  /** A loss probe has gone out (RFC 8985 §7.3): the last segment again, or a new one. */
+  onProbeSent(next: number, repeated: boolean, bytes: number, now: number): void {
+    this.probes++;
+    this.#probeOutstanding = true;
+    this.#probeRepeated = repeated;
+    this.#probeEnd = next;
+    this.probeAt = NEVER;
+    if (repeated) {
+      this.retransmits++;
+      this.bytesRetransmitted += bytes;
+    }
+    this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+  }
+
+  /** RFC 8985 §7.4: the probe itself may have hidden a loss by repairing it. */
+  #endProbe(event: AckEvent, now: number): void {
+    if (!this.#probeOutstanding || before(event.una, this.#probeEnd)) return;
+    if (!this.#probeRepeated) {
+      this.#probeOutstanding = false;
+    } else if (after(event.una, this.#probeEnd)) {
+      // The repeated segment was needed: it would have been reported as a duplicate otherwise.
+      this.#probeOutstanding = false;
+      if (this.phase !== OPEN) return;
+      this.congestion.save();
+      this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, now);
+      this.congestion.window = Math.max(this.congestion.threshold, this.congestion.segment);
+    } else if (event.duplicate) {
+      // Original and probe both arrived, at a peer that reports no duplicates.
+      this.#probeOutstanding = false;
+    }
+  }
+
+  clear(): void {
+    this.scoreboard.clear();
+    this.timeoutAt = NEVER;
+    this.probeAt = NEVER;
+    this.reorderAt = NEVER;
+  }
+}

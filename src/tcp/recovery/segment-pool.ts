@@ -1,0 +1,121 @@
+/**
+ * Records of sent segments, as columns in typed arrays: no object and no garbage
+ * per segment. One pool serves all connections of a stack; a record is an index.
+ *
+ * A record stands in at most one doubly linked list at a time: its connection's
+ * list of segments in flight (oldest transmission first) or of lost ones.
+ */
+
+/** The peer has selectively acknowledged it. */
+export const SACKED = 1;
+/** Taken for lost and not sent again yet. */
+export const LOST = 2;
+/** Sent more than once: gives no RTT sample (Karn). */
+export const RETRANSMITTED = 4;
+
+export const NONE = -1;
+
+const INITIAL_RECORDS = 256;
+
+export class SegmentPool {
+  sequence = new Int32Array(INITIAL_RECORDS);
+  end = new Int32Array(INITIAL_RECORDS);
+  /** Clock time of the latest transmission, ms. */
+  sentAt = new Float64Array(INITIAL_RECORDS);
+  flags = new Uint8Array(INITIAL_RECORDS);
+  /**
+   * Of a SACKED record: every byte from it to here is known to be SACKed, so a
+   * walk may jump. Path-compressed as walks pass.
+   */
+  sackedTo = new Int32Array(INITIAL_RECORDS);
+  next = new Int32Array(INITIAL_RECORDS);
+  previous = new Int32Array(INITIAL_RECORDS);
+  #free = NONE;
+  #used = 0;
+  #live = 0;
+
+  /** Records in use. */
+  get live(): number {
+    return this.#live;
+  }
+
+  take(sequence: number, end: number, sentAt: number): number {
+    let id = this.#free;
+    if (id !== NONE) {
+      this.#free = this.next[id]!;
+    } else {
+      if (this.#used === this.sequence.length) this.#grow();
+      id = this.#used++;
+    }
+    this.#live++;
+    this.sequence[id] = sequence;
+    this.end[id] = end;
+    this.sentAt[id] = sentAt;
+    this.flags[id] = 0;
+    this.next[id] = NONE;
+    this.previous[id] = NONE;
+    return id;
+  }
+
+  give(id: number): void {
+    this.next[id] = this.#free;
+    this.#free = id;
+    this.#live--;
+  }
+
+  #grow(): void {
+    const size = this.sequence.length * 2;
+    const wider = <T extends Int32Array | Float64Array | Uint8Array>(old: T, fresh: T): T => {
+      fresh.set(old);
+      return fresh;
+    };
+    this.sequence = wider(this.sequence, new Int32Array(size));
+    this.end = wider(this.end, new Int32Array(size));
+    this.sentAt = wider(this.sentAt, new Float64Array(size));
+    this.flags = wider(this.flags, new Uint8Array(size));
+    this.sackedTo = wider(this.sackedTo, new Int32Array(size));
+    this.next = wider(this.next, new Int32Array(size));
+    this.previous = wider(this.previous, new Int32Array(size));
+  }
+}
+
+/** A doubly linked list of pool records. */
+export class SegmentList {
+  head = NONE;
+  tail = NONE;
+
+  append(pool: SegmentPool, id: number): void {
+    pool.previous[id] = this.tail;
+    pool.next[id] = NONE;
+    if (this.tail === NONE) this.head = id;
+    else pool.next[this.tail] = id;
+    this.tail = id;
+  }
+
+  prepend(pool: SegmentPool, id: number): void {
+    pool.previous[id] = NONE;
+    pool.next[id] = this.head;
+    if (this.head === NONE) this.tail = id;
+    else pool.previous[this.head] = id;
+    this.head = id;
+  }
+
+  remove(pool: SegmentPool, id: number): void {
+    const next = pool.next[id]!;
+    const previous = pool.previous[id]!;
+    if (previous === NONE) this.head = next;
+    else pool.next[previous] = next;
+    if (next === NONE) this.tail = previous;
+    else pool.previous[next] = previous;
+  }
+
+  /** Puts `id` right after `anchor`, which is in the list. */
+  insertAfter(pool: SegmentPool, anchor: number, id: number): void {
+    const next = pool.next[anchor]!;
+    pool.previous[id] = anchor;
+    pool.next[id] = next;
+    pool.next[anchor] = id;
+    if (next === NONE) this.tail = id;
+    else pool.previous[next] = id;
+  }
+}

@@ -1,0 +1,121 @@
+import type { IpAddress } from '../address/index.ts';
+import type { IpPath } from '../ip.ts';
+import type { Connection } from './connection.ts';
+import type { Endpoint } from './demux.ts';
+import { emitBare } from './emit.ts';
+import type { Segment } from './segment.ts';
+import { advance, after, before } from './sequence.ts';
+import { ACK } from './wire.ts';
+
+/** What a time-wait needs of the layer. */
+export interface TimeWaitHost {
+  readonly now: number;
+  /** 2 MSL begins anew. */
+  renew(timeWait: TimeWait): void;
+  /** Ends it, and treats the SYN as one to a listener. */
+  reopen(timeWait: TimeWait, segment: Segment): void;
+  mayChallenge(): boolean;
+}
+
+/**
+ * A connection in TIME-WAIT (RFC 9293 §3.6): only what it takes to answer old
+ * segments, so that thousands cost little.
+ */
+export class TimeWait implements Endpoint {
+  readonly local: IpAddress;
+  readonly localPort: number;
+  readonly remote: IpAddress;
+  readonly remotePort: number;
+  tableNext: Endpoint | null = null;
+  /** When it ends; kept in order by `TimeWaitQueue`. */
+  until = 0;
+  readonly #host: TimeWaitHost;
+  readonly #path: IpPath;
+  readonly #sendNext: number;
+  readonly #receiveNext: number;
+  readonly #timestamps: boolean;
+  readonly #timestampRecent: number;
+
+  constructor(host: TimeWaitHost, connection: Connection) {
+    this.#host = host;
+    this.local = connection.local;
+    this.localPort = connection.localPort;
+    this.remote = connection.remote;
+    this.remotePort = connection.remotePort;
+    this.#path = connection.path;
+    this.#sendNext = connection.sender.next;
+    this.#receiveNext = connection.receiver.next;
+    this.#timestamps = connection.timestamps;
+    this.#timestampRecent = connection.receiver.timestampRecent;
+  }
+
+  /** RFC 9293 §3.10.7.4 for TIME-WAIT, with RFC 6191 and RFC 1337. */
+  receive(segment: Segment): void {
+    // A reset must not cut TIME-WAIT short (RFC 1337 §3, fix F1).
+    if (segment.hasRst) return;
+    if (segment.hasSyn && !segment.hasAck && this.#mayReopen(segment)) {
+      this.#host.reopen(this, segment);
+      return;
+    }
+    if (segment.hasFin) {
+      this.#host.renew(this);
+      this.acknowledge();
+      return;
+    }
+    if (segment.length > 0 || segment.sequence !== this.#receiveNext) {
+      if (this.#host.mayChallenge()) this.acknowledge();
+    }
+  }
+
+  /** RFC 6191 §2: a SYN that is provably newer than anything of the old connection. */
+  #mayReopen(segment: Segment): boolean {
+    const { hasTimestamps, timestampValue } = segment.options;
+    if (this.#timestamps && hasTimestamps && timestampValue !== this.#timestampRecent) {
+      return after(timestampValue, this.#timestampRecent);
+    }
+    return after(segment.sequence, this.#receiveNext);
+  }
+
+  /** An ISN for the next incarnation has to be above this. */
+  get sendNext(): number {
+    return this.#sendNext;
+  }
+
+  acknowledge(): void {
+    emitBare(this.#path, this.localPort, this.remotePort, this.#sendNext, this.#receiveNext, ACK);
+  }
+
+  /** Whether `initial` is far enough above the old numbers. */
+  allows(initial: number): boolean {
+    return before(this.#sendNext, advance(initial, -1));
+  }
+}
+
+/** All time-waits in the order in which they end: they all last equally long, so a queue is enough. */
+export class TimeWaitQueue {
+  readonly #items = new Set<TimeWait>();
+
+  get size(): number {
+    return this.#items.size;
+  }
+
+  /** The first to end. */
+  get oldest(): TimeWait | null {
+    for (const item of this.#items) return item;
+    return null;
+  }
+
+  add(item: TimeWait, until: number): void {
+    item.until = until;
+    this.#items.delete(item);
+    this.#items.add(item);
+  }
+
+  remove(item: TimeWait): void {
+    this.#items.delete(item);
+  }
+
+  clear(): void {
+    this.#items.clear();
+  }
+}

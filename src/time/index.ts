@@ -1,0 +1,6 @@
+export type { Alarm, Clock } from './clock.ts';
+export { EventHeap, type HeapItem } from './heap.ts';
+export { CryptoRandom, type Random, randomBelow, randomFraction, SeededRandom } from './random.ts';
+export { RealClock } from './real.ts';
+export { Timer, type TimerOwner, TimerWheel } from './timers.ts';
+export { runVirtual, VirtualClock } from './virtual.ts';

@@ -1,0 +1,261 @@
+import { IpAddress } from '../address/index.ts';
+import { NetError } from '../errors.ts';
+import type { IpLayer, IpPath } from '../ip.ts';
+import type { Datagram, Endpoint, UdpSocket } from '../stack.ts';
+import type { Binding } from './binding.ts';
+import { checkPort, inCall } from './errors.ts';
+import { Fifo } from './fifo.ts';
+import { DATAGRAM_OVERHEAD, Receiver } from './receiver.ts';
+import { maxData, transmit } from './transmit.ts';
+
+/** Most bytes per socket that wait for a full device, overhead included; as Linux's `wmem_default`. */
+export const SEND_BUFFER = 212_992;
+
+/** The addresses of a host name. */
+export type Resolve = (hostname: string) => Promise<string[]>;
+
+/** What a socket asks of the layer that it is part of. */
+export interface SocketOwner {
+  readonly ip: IpLayer;
+  readonly counters: { udpOutDatagrams: number; udpSndbufErrors: number };
+  /** `socket` waits for a full device: call its `sendNext` when there is room. */
+  stalled(socket: DirectUdpSocket): void;
+  released(socket: DirectUdpSocket): void;
+}
+
+interface WaitingSend {
+  readonly path: IpPath;
+  readonly port: number;
+  readonly data: Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** What every `send` that went out at once answers. */
+const SENT: Promise<void> = Promise.resolve();
+
+/** A UDP socket of the stack. Made by `UdpLayer.bind`. */
+export class DirectUdpSocket implements UdpSocket {
+  readonly binding: Binding;
+  readonly receiver: Receiver;
+  readonly #owner: SocketOwner;
+  readonly #resolve: Resolve;
+  readonly #broadcast: boolean;
+  #peer: IpPath | null = null;
+  #peerPort = 0;
+  /** The last destination of `send`, so that a conversation looks its path up once. */
+  #lastHost: string | null = null;
+  #lastPath: IpPath | null = null;
+  /** The last sender, so that a conversation formats its address once. */
+  #sender = IpAddress.ANY_IPV6;
+  #senderEndpoint: Endpoint | null = null;
+  readonly #waiting = new Fifo<WaitingSend>();
+  #waitingBytes = 0;
+  #closed = false;
+
+  constructor(
+    owner: SocketOwner,
+    binding: Binding,
+    options: { broadcast: boolean; receiveBuffer: number; resolve: Resolve },
+  ) {
+    this.#owner = owner;
+    this.binding = binding;
+    this.receiver = new Receiver(options.receiveBuffer);
+    this.#broadcast = options.broadcast;
+    this.#resolve = options.resolve;
+  }
+
+  get local(): Endpoint {
+    return endpoint(this.binding.local, this.binding.port);
+  }
+
+  get dropped(): number {
+    return this.receiver.dropped;
+  }
+
+  async connect(remote: { host: string; port: number }): Promise<void> {
+    const { host, port } = remote;
+    try {
+      checkPort(port, 1, 'connect');
+      const literal = IpAddress.tryParse(host);
+      const address = literal ?? (await this.#lookup(host));
+      if (this.#closed) throw closedError('connect', 'EPIPE');
+      if (this.#peer !== null) throw new NetError('EISCONN', { syscall: 'connect', address: host, port });
+      const path = this.#path(address, 'connect', port);
+      this.#peer = path;
+      this.#peerPort = port;
+      this.binding.connect(path.source, path.destination, port);
+      this.receiver.takeError();
+    } catch (error) {
+      throw inCall(error, 'connect', host, port);
+    }
+  }
+
+  disconnect(): void {
+    this.#peer = null;
+    this.#peerPort = 0;
+    this.binding.disconnect();
+    this.receiver.takeError();
+  }
+
+  receive(): Promise<Datagram | null> {
+    return this.receiver.receive();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Datagram> {
+    return this.receiver[Symbol.asyncIterator]();
+  }
+
+  /**
+   * Where the device is full, the datagram waits its turn: the promise is then
+   * pending, and `data` is not to be changed until it settles. Beyond
+   * {@link SEND_BUFFER} bytes that wait, rejects with `ENOBUFS`.
+   */
+  send(data: Uint8Array, remote?: { host: string; port: number }): Promise<void> {
+    try {
+      return this.#send(data, remote);
+    } catch (error) {
+      return Promise.reject(this.#explain(error, remote));
+    }
+  }
+
+  close(): Promise<void> {
+    if (this.#closed) return SENT;
+    this.#closed = true;
+    this.#owner.released(this);
+    this.receiver.close();
+    for (let send = this.#waiting.shift(); send !== undefined; send = this.#waiting.shift()) {
+      send.reject(closedError('send', 'ECONNABORTED'));
+    }
+    return SENT;
+  }
+
+  // ---- for the layer
+
+  get hasWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Sends the datagram that waits longest; false if the device is still full. */
+  sendNext(): boolean {
+    const next = this.#waiting.peek();
+    if (next === undefined || !transmit(next.path, this.binding.port, next.port, next.data)) return false;
+    this.#waiting.shift();
+    this.#waitingBytes -= next.data.length + DATAGRAM_OVERHEAD;
+    this.#owner.counters.udpOutDatagrams++;
+    next.resolve();
+    return true;
+  }
+
+  /** The endpoint of a received datagram's sender: the same object while the sender stays the same. */
+  endpointOf(source: IpAddress, port: number): Endpoint {
+    const known = this.#senderEndpoint;
+    if (known !== null && known.port === port && this.#sender.equals(source)) return known;
+    this.#sender = source.copy();
+    this.#senderEndpoint = endpoint(source, port);
+    return this.#senderEndpoint;
+  }
+
+  /** Whether a datagram of ours may be on its way to `destination`: the peer's, or the last one sent to. */
+  sendsTo(destination: IpAddress): boolean {
+    return (this.#peer ?? this.#lastPath)?.destination.equals(destination) ?? false;
+  }
+
+  // ---- sending
+
+  #send(data: Uint8Array, remote: { host: string; port: number } | undefined): Promise<void> {
+    if (this.#closed) throw closedError('send', 'EPIPE');
+    const pending = this.receiver.takeError();
+    if (pending !== null) throw pending;
+    if (remote === undefined) {
+      if (this.#peer === null) {
+        throw new NetError('ENOTCONN', { syscall: 'send', reason: 'no destination given' });
+      }
+      return this.#emit(this.#peer, this.#peerPort, data);
+    }
+    if (this.#peer !== null) throw new NetError('EISCONN', { syscall: 'send' });
+    checkPort(remote.port, 1, 'send');
+    if (this.#lastPath === null || this.#lastHost !== remote.host) {
+      const literal = IpAddress.tryParse(remote.host);
+      if (literal === null) return this.#sendToName(data, remote);
+      this.#lastPath = this.#path(literal, 'send', remote.port);
+      this.#lastHost = remote.host;
+    }
+    return this.#emit(this.#lastPath, remote.port, data);
+  }
+
+  async #sendToName(data: Uint8Array, remote: { host: string; port: number }): Promise<void> {
+    try {
+      const address = await this.#lookup(remote.host);
+      if (this.#closed) throw closedError('send', 'ECONNABORTED');
+      this.#lastPath = this.#path(address, 'send', remote.port);
+      this.#lastHost = null;
+      await this.#emit(this.#lastPath, remote.port, data);
+    } catch (error) {
+      throw this.#explain(error, remote);
+    }
+  }
+
+  #emit(path: IpPath, port: number, data: Uint8Array): Promise<void> {
+    const most = maxData(path);
+    if (data.length > most) {
+      throw sendError('EMSGSIZE', path, port, `${data.length} bytes of data, at most ${most} fit`);
+    }
+    // Those that wait go first, even if there happens to be room just now.
+    if (this.#waiting.length === 0 && transmit(path, this.binding.port, port, data)) {
+      this.#owner.counters.udpOutDatagrams++;
+      return SENT;
+    }
+    const cost = data.length + DATAGRAM_OVERHEAD;
+    if (this.#waitingBytes + cost > SEND_BUFFER) {
+      this.#owner.counters.udpSndbufErrors++;
+      throw sendError('ENOBUFS', path, port, `${this.#waitingBytes} bytes wait for a full device`);
+    }
+    this.#waitingBytes += cost;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ path, port, data, resolve, reject });
+      this.#owner.stalled(this);
+    });
+  }
+
+  /** A path that this socket may use. */
+  #path(destination: IpAddress, syscall: string, port: number): IpPath {
+    const { bound } = this.binding;
+    const address = destination.toString();
+    if (!this.binding.speaks(destination)) {
+      throw new NetError('EINVAL', { syscall, address, port, reason: `the socket is bound to ${bound}` });
+    }
+    // POSIX: without SO_BROADCAST nobody floods a network by a mistyped address.
+    if (!this.#broadcast && this.#owner.ip.isBroadcast(destination)) {
+      throw new NetError('EACCES', { syscall, address, port, reason: 'broadcast is not allowed' });
+    }
+    const sourceGiven = !bound.isUnspecified && !bound.isMulticast && !this.#owner.ip.isBroadcast(bound);
+    return sourceGiven ? this.#owner.ip.path(destination, bound) : this.#owner.ip.path(destination);
+  }
+
+  async #lookup(host: string): Promise<IpAddress> {
+    for (const text of await this.#resolve(host)) {
+      const address = IpAddress.parse(text);
+      if (this.binding.speaks(address)) return address;
+    }
+    throw new NetError('ENOTFOUND', { reason: `no address of ${host} suits the socket` });
+  }
+
+  #explain(error: unknown, remote: { host: string; port: number } | undefined): unknown {
+    if (remote !== undefined) return inCall(error, 'send', remote.host, remote.port);
+    if (this.#peer === null) return error;
+    return inCall(error, 'send', this.#peer.destination.toString(), this.#peerPort);
+  }
+}
+
+function endpoint(address: IpAddress, port: number): Endpoint {
+  return { address: address.toString(), port, family: address.family };
+}
+
+function sendError(code: 'EMSGSIZE' | 'ENOBUFS', path: IpPath, port: number, reason: string): NetError {
+  return new NetError(code, { syscall: 'send', address: path.destination.toString(), port, reason });
+}
+
+function closedError(syscall: string, code: 'EPIPE' | 'ECONNABORTED'): NetError {
+  return new NetError(code, { syscall, reason: 'the socket is closed' });
+}

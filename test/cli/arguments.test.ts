@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import { parseCommand, parseImpairment, UsageError } from '../../src/cli/index.ts';
+
+const words = (line: string): string[] => line.split(' ').filter((word) => word !== '');
+
+describe('mirage-net run', () => {
+  it('reads a command line for the direct stack', () => {
+    const line =
+      'run app.ts --netif tap:mnd0 --host-ip 10.0.0.1/24 --ip 10.0.0.2/24 --gateway 10.0.0.1 --pcap a.pcap --snaplen 96 --no-offloads --stats -- --port 80 dir';
+    expect(parseCommand(words(line))).toEqual({
+      kind: 'run',
+      options: {
+        net: 'direct',
+        app: 'app.ts',
+        args: ['--port', '80', 'dir'],
+        netif: { kind: 'tap', name: 'mnd0' },
+        offloads: false,
+        hostIp: '10.0.0.1/24',
+        ip: '10.0.0.2/24',
+        gateway: '10.0.0.1',
+        pcap: 'a.pcap',
+        snapLength: 96,
+        stats: true,
+      },
+    });
+  });
+
+  it('takes a descriptor in place of a name, and keeps offloads on', () => {
+    expect(parseCommand(words('run --netif fd:3 --ip 10.0.0.2/24 app.js'))).toEqual({
+      kind: 'run',
+      options: {
+        net: 'direct',
+        app: 'app.js',
+        args: [],
+        netif: { kind: 'fd', fd: 3 },
+        offloads: true,
+        ip: '10.0.0.2/24',
+        stats: false,
+      },
+    });
+  });
+
+  it("reads a command line for the host's sockets", () => {
+    expect(parseCommand(words('run app.js --net socket -- a -- b'))).toEqual({
+      kind: 'run',
+      options: { net: 'socket', app: 'app.js', args: ['a', '--', 'b'], stats: false },
+    });
+  });
+
+  it.each([
+    ['run', /Which application/],
+    ['run app.js extra --net socket', /mirage-net run app.js … -- extra/],
+    ['run app.js --ip 10.0.0.2/24', /--netif tap:mnd0/],
+    ['run app.js --netif tap:mnd0', /--ip 10.0.0.2\/24/],
+    ['run app.js --netif tap: --ip 10.0.0.2/24', /name of the device/],
+    ['run app.js --netif fd:x --ip 10.0.0.2/24', /whole number/],
+    ['run app.js --netif xen:0 --ip 10.0.0.2/24', /xen: is not built in this version/],
+    ['run app.js --netif stream:/x --ip 10.0.0.2/24', /stream: is not built in this version/],
+    ['run app.js --netif eth0 --ip 10.0.0.2/24', /tap:NAME/],
+    ['run app.js --netif tap:mnd0 --ip dhcp', /dhcp is not built in this version/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2', /10.0.0.2\/24/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/33', /prefix length/],
+    ['run app.js --netif tap:mnd0 --ip fd00::2/64', /IPv6 is not built/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --gateway x', /IPv4 address/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --snaplen 96', /no --pcap/],
+    ['run app.js --net socket --pcap x.pcap', /--pcap does not apply to --net socket/],
+    ['run app.js --net socket --netif tap:mnd0', /--netif does not apply to --net socket/],
+    ['run app.js --net socket --no-offloads', /--no-offloads does not apply/],
+    ['run app.js --net kernel', /"direct".*"socket"/],
+    ['run app.js --bogus', /bogus/],
+    ['walk', /no command "walk"/],
+    ['demo --seconds 0', /1 to 60/],
+  ])('%s is wrong usage', (line, complaint) => {
+    const parse = (): unknown => parseCommand(words(line));
+    expect(parse).toThrow(UsageError);
+    expect(parse).toThrow(complaint);
+  });
+
+  it.each([
+    ['', 'mirage-net'],
+    ['help', 'mirage-net'],
+    ['--help', 'mirage-net'],
+    ['help run', 'run'],
+    ['run --help', 'run'],
+    ['run app.js -h', 'run'],
+    ['demo -h', 'demo'],
+  ])('"%s" asks for help', (line, topic) => {
+    expect(parseCommand(words(line))).toEqual({ kind: 'help', topic });
+  });
+});
+
+describe('--impair', () => {
+  it('reads every impairment', () => {
+    const text = 'loss=1%,delay=30ms,jitter=10ms,reorder=0.02,duplicate=0.5%,corrupt=0.1,rate=100mbit,seed=7';
+    expect(parseImpairment(text)).toEqual({
+      seed: 7,
+      impairments: {
+        loss: 0.01,
+        delayMs: 30,
+        jitterMs: 10,
+        reorder: { probability: 0.02, delayMs: 30 },
+        duplicate: 0.005,
+        corrupt: 0.1,
+        rateBps: 1e8,
+      },
+    });
+  });
+
+  it('knows the units', () => {
+    expect(parseImpairment('delay=500us').impairments).toEqual({ delayMs: 0.5 });
+    expect(parseImpairment('delay=1.5s,rate=56kbit').impairments).toEqual({ delayMs: 1500, rateBps: 56_000 });
+    expect(parseImpairment('reorder=1%').impairments).toEqual({ reorder: { probability: 0.01, delayMs: 5 } });
+  });
+
+  it.each([
+    ['speed=1', /does not know "speed"/],
+    ['toString=1', /does not know/],
+    ['loss', /share of the packets/],
+    ['loss=2', /share of the packets/],
+    ['loss=101%', /share of the packets/],
+    ['loss=-1%', /share of the packets/],
+    ['delay=30', /with its unit/],
+    ['rate=0mbit', /bits per second/],
+    ['rate=100', /bits per second/],
+    ['seed=x', /whole number/],
+    ['loss=1%,loss=2%', /twice/],
+  ])('%s is refused', (text, complaint) => {
+    expect(() => parseImpairment(text)).toThrow(UsageError);
+    expect(() => parseImpairment(text)).toThrow(complaint);
+  });
+});

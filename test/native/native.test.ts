@@ -1,0 +1,214 @@
+import { closeSync, openSync } from 'node:fs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { NetError } from '../../src/errors.ts';
+import {
+  allocateNative,
+  Descriptor,
+  Errno,
+  errnoName,
+  isRetry,
+  type Readiness,
+  systemError,
+  Watch,
+} from '../../src/native/index.ts';
+
+const linux = process.platform === 'linux';
+
+describe('systemError', () => {
+  it('has Node’s code, the call, and a sentence', () => {
+    const error = systemError(Errno.EBUSY, 'ioctl TUNSETIFF');
+    expect(error).toBeInstanceOf(NetError);
+    expect(error).toMatchObject({ code: 'EBUSY', syscall: 'ioctl TUNSETIFF' });
+    expect(error.message).toBe('ioctl TUNSETIFF EBUSY: in use by another process or descriptor');
+  });
+
+  it('prefers the reason that the caller knows', () => {
+    expect(systemError(Errno.EPERM, 'open', 'ask an administrator').message).toBe(
+      'open EPERM: ask an administrator',
+    );
+  });
+
+  it('tells the number where it has no name', () => {
+    expect(systemError(117, 'read').message).toBe('read EINVAL: the kernel answers errno 117');
+    expect(errnoName(117)).toBe('errno 117');
+    expect(errnoName(Errno.EAGAIN)).toBe('EAGAIN');
+  });
+});
+
+describe.skipIf(!linux)('Descriptor', () => {
+  const open: Descriptor[] = [];
+  const device = (path: string): Descriptor => {
+    const descriptor = Descriptor.open(path);
+    open.push(descriptor);
+    return descriptor;
+  };
+
+  afterEach(() => {
+    for (const descriptor of open.splice(0)) descriptor.close();
+  });
+
+  it('reads into memory at an offset, and nowhere else', () => {
+    const memory = allocateNative(100);
+    memory.bytes.fill(7);
+    expect(device('/dev/zero').read(memory, 10, 20)).toBe(20);
+    expect(memory.bytes.indexOf(0)).toBe(10);
+    expect(memory.bytes.lastIndexOf(0)).toBe(29);
+  });
+
+  it('writes from memory at an offset', () => {
+    const memory = allocateNative(16);
+    expect(device('/dev/null').write(memory, 4, 8)).toBe(8);
+  });
+
+  it('answers with a negative error number on the data path', () => {
+    const memory = allocateNative(16);
+    expect(device('/dev/full').write(memory, 0, 8)).toBe(-Errno.ENOSPC);
+    expect(isRetry(-Errno.EAGAIN)).toBe(true);
+    expect(isRetry(-Errno.ENOSPC)).toBe(false);
+  });
+
+  it('throws what a person can act on elsewhere', () => {
+    expect(() => Descriptor.open('/dev/not-there')).toThrow('open /dev/not-there ENOENT: no such file or device');
+    expect(() => Descriptor.open('/dev/not-there', { [Errno.ENOENT]: 'load the module' })).toThrow(
+      'open /dev/not-there ENOENT: load the module',
+    );
+    expect(() => device('/dev/null').ioctl(0x800454d2, Buffer.alloc(40), 'TUNGETIFF')).toThrow(
+      expect.objectContaining({ code: 'ENOTTY', syscall: 'ioctl TUNGETIFF' }),
+    );
+  });
+
+  it('makes a descriptor from elsewhere non-blocking', () => {
+    const ends = pipe();
+    expect(ends.reader.read(allocateNative(8), 0, 8)).toBe(-Errno.EAGAIN);
+    ends.close();
+  });
+
+  it('closes once, and not what has its number since', () => {
+    const first = Descriptor.open('/dev/null');
+    first.close();
+    const second = openSync('/dev/null', 'r');
+    first.close();
+    closeSync(second);
+  });
+});
+
+describe.skipIf(!linux)('Watch', () => {
+  const idle: Readiness = { readable() {}, writable() {}, failed() {} };
+  const tick = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+  it('calls while there is something to read, and promises go on after it', async () => {
+    const ends = pipe();
+    const order: string[] = [];
+    const memory = allocateNative(8);
+    const watch = new Watch(ends.reader.fd, {
+      ...idle,
+      readable() {
+        ends.reader.read(memory, 0, 1);
+        order.push('readable');
+        void Promise.resolve().then(() => order.push('promise'));
+        process.nextTick(() => order.push('tick'));
+      },
+    });
+    ends.writer.write(memory, 0, 2);
+    await tick();
+    expect(order).toEqual(['readable', 'tick', 'promise', 'readable', 'tick', 'promise']);
+    watch.close();
+    ends.close();
+  });
+
+  it('calls for room only when asked to', async () => {
+    const ends = pipe();
+    let room = 0;
+    const watch = new Watch(ends.writer.fd, {
+      ...idle,
+      writable() {
+        room++;
+        watch.setWritable(false);
+      },
+    });
+    await tick();
+    expect(room).toBe(0);
+    watch.setWritable(true);
+    await tick();
+    expect(room).toBe(1);
+    watch.close();
+    ends.close();
+  });
+
+  it('calls no more after close, from within a call too, and may be closed twice', async () => {
+    const ends = pipe();
+    let calls = 0;
+    const watch = new Watch(ends.reader.fd, {
+      ...idle,
+      readable() {
+        calls++;
+        watch.close();
+        watch.close();
+        watch.setWritable(true);
+      },
+    });
+    ends.writer.write(allocateNative(8), 0, 8);
+    await tick();
+    expect(calls).toBe(1);
+    ends.close();
+  });
+
+  it('says that the descriptor failed', async () => {
+    const ends = pipe();
+    const failed = vi.fn();
+    const watch = new Watch(ends.writer.fd, { ...idle, failed });
+    watch.setWritable(true);
+    ends.reader.close();
+    await tick();
+    expect(failed).toHaveBeenCalledOnce();
+    ends.close();
+  });
+
+  it('raises what a call throws as an uncaught exception, where it is seen', async () => {
+    const ends = pipe();
+    const watch = new Watch(ends.reader.fd, {
+      ...idle,
+      readable() {
+        watch.close();
+        throw new Error('from a handler');
+      },
+    });
+    const listeners = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const seen = new Promise<Error>((resolve) => process.once('uncaughtException', resolve));
+    ends.writer.write(allocateNative(8), 0, 8);
+    expect((await seen).message).toBe('from a handler');
+    for (const listener of listeners) process.on('uncaughtException', listener);
+    ends.close();
+  });
+
+  it('survives garbage collection without a reference', async () => {
+    const ends = pipe();
+    let calls = 0;
+    const memory = allocateNative(8);
+    (() => {
+      new Watch(ends.reader.fd, {
+        ...idle,
+        readable() {
+          calls++;
+          ends.reader.read(memory, 0, 8);
+        },
+      });
+    })();
+    const pressure: unknown[] = [];
+    for (let i = 0; i < 300; i++) {
+      pressure.length = 0;
+      for (let j = 0; j < 1000; j++) pressure.push({ j });
+    }
+    await tick();
+    ends.writer.write(memory, 0, 1);
+    await tick();
+    expect(calls).toBe(1);
+    ends.close();
+  });
+});
+
+/** A pipe made of a FIFO-less trick: the two ends of /proc/self/fd of a socket pair are not needed, a pipe will do. */
+function pipe(): { reader: Descriptor; writer: Descriptor; close(): void } {
+  throw new Error('set below');
+}

@@ -1,0 +1,106 @@
+/**
+ * Runs packetdrill scripts against the built stack, each over two ranges of the
+ * peer's sequence numbers: from 0, and across the wrap at 2^32.
+ *
+ *     node test/packetdrill/run.mjs [--interpreter DIR] [--sut FILE] [--remote-isn N]... [--json OUT] [SCRIPT|DIR]...
+ *
+ * The interpreter (`pkt-parser.mjs`, `pkt-run.mjs`) is looked for in DIR, in
+ * `$PACKETDRILL`, then in `../shared/packetdrill` beside the repository. Its
+ * neutral mode is what a script starts from; a line `// strict: WORD...` of the
+ * script asks for more (see README.md).
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const WRAP = 2 ** 32 - 96;
+
+function parseArguments(args) {
+  const options = {
+    interpreter: process.env.PACKETDRILL ?? path.join(here, '../../../shared/packetdrill'),
+    sut: path.join(here, 'adapter.mjs'),
+    remoteIsns: [],
+    json: null,
+    scripts: [],
+  };
+  const rest = [...args];
+  while (rest.length > 0) {
+    const word = rest.shift();
+    if (word === '--interpreter') options.interpreter = rest.shift();
+    else if (word === '--sut') options.sut = rest.shift();
+    else if (word === '--remote-isn') options.remoteIsns.push(Number(rest.shift()));
+    else if (word === '--json') options.json = rest.shift();
+    else if (word.startsWith('--')) throw new Error(`unknown option ${word}`);
+    else options.scripts.push(word);
+  }
+  if (options.remoteIsns.length === 0) options.remoteIsns = [0, WRAP];
+  if (options.scripts.length === 0) options.scripts = [here];
+  return options;
+}
+
+function* scriptsUnder(where) {
+  if (fs.statSync(where).isFile()) {
+    if (where.endsWith('.pkt')) yield where;
+    return;
+  }
+  for (const name of fs.readdirSync(where).sort()) yield* scriptsUnder(path.join(where, name));
+}
+
+/** What a script asks for beyond neutral mode, as options of the interpreter. */
+const STRICT = {
+  acks: () => ({ extraAcks: false }),
+  dsack: () => ({ dsackOptional: false }),
+  psh: () => ({ psh: true }),
+  syn: () => ({ synOptions: 'semantic' }),
+  window: () => ({ win: true }),
+  timing: (us) => ({ timing: Number(us) }),
+};
+
+function strictness(text, file) {
+  const options = {};
+  for (const [, words] of text.matchAll(/^\/\/ strict: (.*)$/gm)) {
+    for (const word of words.trim().split(/\s+/)) {
+      const [name, value] = word.split('=');
+      if (!STRICT[name]) throw new Error(`${file}: strict: ${word} is not known`);
+      Object.assign(options, STRICT[name](value));
+    }
+  }
+  return options;
+}
+
+const options = parseArguments(process.argv.slice(2));
+const load = (file) => import(pathToFileURL(path.resolve(file)).href);
+const { parsePkt } = await load(path.join(options.interpreter, 'pkt-parser.mjs'));
+const { runScript, NEUTRAL } = await load(path.join(options.interpreter, 'pkt-run.mjs'));
+const { createSut } = await load(options.sut);
+
+const results = [];
+for (const where of options.scripts) {
+  for (const file of scriptsUnder(where)) {
+    const name = path.relative(process.cwd(), file);
+    const text = fs.readFileSync(file, 'utf8');
+    for (const remoteIsn of options.remoteIsns) {
+      let result;
+      try {
+        // The interpreter keeps notes in the parsed script: a fresh one for every run.
+        result = await runScript(parsePkt(text, { file }), createSut, {
+          ...NEUTRAL,
+          ...strictness(text, name),
+          remoteIsn,
+        });
+      } catch (error) {
+        result = { ok: false, error: error.message };
+      }
+      results.push({ ...result, file: name, remoteIsn });
+      if (!result.ok) {
+        console.log(`FAIL ${name}:${result.line ?? ''} (remote ISN ${remoteIsn}) ${result.error}`);
+        if (result.stack) console.log(result.stack);
+      }
+    }
+  }
+}
+const failed = results.filter((result) => !result.ok).length;
+console.log(`${results.length - failed} of ${results.length} runs pass, ${new Set(results.map((r) => r.file)).size} scripts`);
+if (options.json) fs.writeFileSync(options.json, JSON.stringify(results, null, 1));
+process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
