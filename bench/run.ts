@@ -1,18 +1,10 @@
 /**
- * `npm run bench [-- FILTER]`: every `*.bench.ts` of this folder, then throughput.
- *
- * A bench file exports `suite`: an async function that adds its tasks to the
- * tinybench `Bench` it is given, and may return lines to print below the table.
+ * `npm run bench [-- FILTER]`: every `*.bench.ts` of this folder, each of which
+ * prints its tables when it is imported, then throughput.
  */
 import { readdir } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { Bench } from 'tinybench';
 import { measureThroughput } from './throughput.ts';
-
-interface BenchModule {
-  // biome-ignore lint/suspicious/noConfusingVoidType: a suite without notes returns nothing.
-  suite(bench: Bench): Promise<string[] | void>;
-}
 
 const filter = process.argv[2] ?? '';
 const folder = new URL('./', import.meta.url);
@@ -25,25 +17,12 @@ const files = (await readdir(folder))
   .filter((name) => name.endsWith('.bench.ts') && name.includes(filter))
   .sort();
 for (const name of files) {
-  const { suite } = (await import(new URL(name, folder).href)) as BenchModule;
-  const bench = new Bench({ time: 300, warmupTime: 100 });
-  const notes = (await suite(bench)) ?? [];
-  await bench.run();
-  console.log(name.replace('.bench.ts', ''));
-  console.table(
-    bench.tasks.map(({ name: task, result }) => ({
-      task,
-      'ns/op': result.state === 'completed' ? nanoseconds(result.latency.mean) : result.state,
-      '± %': result.state === 'completed' ? result.latency.rme.toFixed(1) : '',
-      'ops/s': result.state === 'completed' ? Math.round(result.throughput.mean).toLocaleString('en') : '',
-    })),
-  );
-  for (const note of notes) console.log(note);
-  console.log();
+  console.log(`== ${name.replace('.bench.ts', '')}\n`);
+  await import(new URL(name, folder).href);
 }
 
 if ('throughput'.includes(filter)) {
-  console.log('throughput (one connection)');
+  console.log('== throughput (one connection)\n');
   const { results, skipped } = await measureThroughput(1500);
   console.table(
     results.map(({ name, gigabitsPerSecond, cpus: busy }) => ({
@@ -53,10 +32,4 @@ if ('throughput'.includes(filter)) {
     })),
   );
   if (skipped !== null) console.log(`Left out: ${skipped}`);
-}
-
-/** Of a time in milliseconds. */
-function nanoseconds(ms: number): string {
-  const value = ms * 1e6;
-  return value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en');
 }

@@ -37,11 +37,14 @@ async function discard(flow: Flow): Promise<void> {
 
 async function generate(flow: Flow): Promise<void> {
   let wanted = true;
-  const peerEnds = readToEnd(flow).finally(() => {
+  const send = async (): Promise<void> => {
+    while (wanted) await flow.write(BLOCK);
+  };
+  const watch = async (): Promise<void> => {
+    await readToEnd(flow);
     wanted = false;
-  });
-  while (wanted) await flow.write(BLOCK);
-  await peerEnds;
+  };
+  await Promise.all([send(), watch()]);
   await flow.close();
 }
 

@@ -1,7 +1,7 @@
 import { EVICTED, FAILED, Neighbour, type NeighbourHost, PERMANENT, STALE } from './neighbour.ts';
 
 /** Entries: twice a /24, and few enough that a stranger's forgeries cost no memory to speak of. */
-export const CACHE_ENTRIES = 512;
+const CACHE_ENTRIES = 512;
 
 /**
  * The neighbours of one link, at most {@link CACHE_ENTRIES}. What we look up

@@ -103,10 +103,6 @@ export class Neighbour {
     return this;
   }
 
-  get waiting(): number {
-    return this.#queue.length;
-  }
-
   /** A packet leaves for `mac`. */
   use(): void {
     this.lastUse = this.#host.nextUse();

@@ -22,7 +22,7 @@ export {
 export { CommandError, UsageError } from './errors.ts';
 export { type ImpairSpec, parseImpairment } from './impairment.ts';
 export type { CommandIo, HostProcess } from './io.ts';
-export { type OpenStack, openStack } from './open-stack.ts';
+export { type OpenStack, openStack, type StackEvents } from './open-stack.ts';
 
 /**
  * Runs the command line `mirage-net ...argv` and gives its exit code: 0 done,

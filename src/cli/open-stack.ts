@@ -12,12 +12,20 @@ export interface OpenStack {
   finishSync(): void;
 }
 
+/** What happens to the stack while it runs. */
+export interface StackEvents {
+  /** The interface went away by itself. */
+  onDown(error: Error | undefined): void;
+  /** Another station uses the stack's address. */
+  onConflict(conflict: { readonly address: string; readonly mac: string }): void;
+}
+
 /**
  * The stack that the options describe, ready for use. Its parts are imported
  * only when they are used, so `--net socket` needs no native code.
  */
-export async function openStack(options: RunOptions): Promise<OpenStack> {
-  if (options.net === 'direct') return openDirect(options);
+export async function openStack(options: RunOptions, events: StackEvents): Promise<OpenStack> {
+  if (options.net === 'direct') return openDirect(options, events);
   const { SocketStack } = await import('../socket/index.ts');
   return {
     stack: new SocketStack(),
@@ -27,7 +35,7 @@ export async function openStack(options: RunOptions): Promise<OpenStack> {
   };
 }
 
-async function openDirect(options: DirectRunOptions): Promise<OpenStack> {
+async function openDirect(options: DirectRunOptions, events: StackEvents): Promise<OpenStack> {
   const [{ openTap }, { capture, impair }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
     await Promise.all([
       import('../netif/tap/index.ts'),
@@ -64,6 +72,8 @@ async function openDirect(options: DirectRunOptions): Promise<OpenStack> {
       clock,
       ipv4: options.ip,
       ...(gateway !== undefined && { gateway }),
+      onDown: (error) => events.onDown(error),
+      onConflict: (conflict) => events.onConflict(conflict),
     });
     await stack.ready();
     return {

@@ -22,18 +22,24 @@ type Ending =
  */
 export async function run(options: RunOptions, io: CommandIo): Promise<number> {
   const application = await loadApplication(options.app);
-  const { stack, description, finish, finishSync } = await openStack(options);
   const say = (text: string): void => {
     io.stderr.write(`mirage-net: ${text}\n`);
   };
-  const printStatistics = (): void => {
-    io.stderr.write(`${JSON.stringify(stack.statistics())}\n`);
-  };
-
   let end: (ending: Ending) => void = () => {};
   const ended = new Promise<Ending>((resolve) => {
     end = resolve;
   });
+  const { stack, description, finish, finishSync } = await openStack(options, {
+    onDown: (error) => {
+      say(`the network interface is gone${error === undefined ? '' : `: ${error.message}`}`);
+      end({ reason: 'error' });
+    },
+    onConflict: ({ address, mac }) => say(`${address} is used by another station too: ${mac}`),
+  });
+  const printStatistics = (): void => {
+    io.stderr.write(`${JSON.stringify(stack.statistics())}\n`);
+  };
+
   let stopping = false;
   const stop = (signal: StopSignal): void => {
     if (stopping) {

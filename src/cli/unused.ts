@@ -10,7 +10,8 @@ export function untilUnused(stack: Stack): Promise<void> {
   return new Promise((resolve) => {
     const look = (): void => {
       const { tcp, udp } = stack.statistics();
-      if (gauge(tcp, 'listeners') + gauge(tcp, 'flows') + gauge(udp, 'sockets') === 0) resolve();
+      const inUse = gauge(tcp, 'listeners') + gauge(tcp, 'flows') + gauge(udp, 'sockets');
+      if (inUse === 0) resolve();
       else setTimeout(look, INTERVAL_MS);
     };
     look();

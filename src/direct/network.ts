@@ -63,6 +63,7 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
       random,
       defaultTtl,
       loopback: this,
+      onException: (error) => this.#escape(error),
     });
     this.icmp = new Icmp(this.ipv4, clock, random);
   }
@@ -132,20 +133,12 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   }
 
   flush(): void {
-    try {
-      this.ipv4.flush();
-    } catch (error) {
-      this.#escape(error);
-    }
+    this.ipv4.flush();
     this.ethernet.flush();
   }
 
   writable(): void {
-    try {
-      this.ipv4.writable();
-    } catch (error) {
-      this.#escape(error);
-    }
+    this.ipv4.writable();
   }
 
   closed(error?: Error): void {
@@ -161,15 +154,11 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   }
 
   flushLooped(): void {
-    try {
-      this.ipv4.flush();
-    } catch (error) {
-      this.#escape(error);
-    }
+    this.ipv4.flush();
   }
 
   writableLooped(): void {
-    this.writable();
+    this.ipv4.writable();
   }
 
   /** Counters of this interface, in SNMP's words where there are such (RFC 4293, RFC 2011). */
@@ -183,6 +172,8 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
         ...ipv4.counters,
         ...ipv4.egress.counters,
         ...ipv4.reassembly.counters,
+        ipReasmPending: ipv4.reassembly.size,
+        ipReasmPendingBytes: ipv4.reassembly.bytes,
         loopbackStalls: ipv4.loopbackStalls,
         pathMtus: ipv4.pathMtu.size,
       },

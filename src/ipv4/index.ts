@@ -1,7 +1,6 @@
 export { type ErrorSender, Ipv4, type Ipv4Counters } from './ipv4.ts';
 export type { LoopbackHandler } from './loopback.ts';
 export { Ipv4Packet } from './packet.ts';
-export { MIN_PATH_MTU } from './path-mtu.ts';
 export { type Route, RoutingTable } from './routes.ts';
 export {
   DESTINATION,

@@ -59,6 +59,8 @@ export interface Ipv4Options {
   readonly random: Random;
   readonly defaultTtl: number;
   readonly loopback: LoopbackHandler;
+  /** Takes what one transport threw, so that the others still have their turn. */
+  readonly onException: (error: unknown) => void;
 }
 
 /** The internet protocol (RFC 791, RFC 1122 §3) of a host with one interface and a loopback. */
@@ -77,6 +79,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   readonly reassembly: Reassembly;
   readonly pathMtu: PathMtuCache;
   readonly #arp: Arp;
+  readonly #onException: (error: unknown) => void;
   readonly #loopback: Loopback;
   readonly #broadcast: Neighbour;
   /** By protocol number, and the same in order of registration. */
@@ -89,8 +92,9 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   #address: Prefix | null = null;
   #directedBroadcast: IpAddress | null = null;
 
-  constructor({ ethernet, arp, clock, timers, random, defaultTtl, loopback }: Ipv4Options) {
+  constructor({ ethernet, arp, clock, timers, random, defaultTtl, loopback, onException }: Ipv4Options) {
     this.#arp = arp;
+    this.#onException = onException;
     this.#loopback = new Loopback(clock, loopback);
     this.#broadcast = arp.permanent(-1, MacAddress.BROADCAST);
     this.egress = new Egress({
@@ -288,13 +292,25 @@ export class Ipv4 implements EtherProtocol, WayFinder {
 
   /** A batch of received packets is over. */
   flush(): void {
-    for (const protocol of this.#registered) protocol.flush();
+    for (const protocol of this.#registered) {
+      try {
+        protocol.flush();
+      } catch (error) {
+        this.#onException(error);
+      }
+    }
   }
 
   /** The device, or the loopback, has room again. */
   writable(): void {
     if (!this.egress.drain()) return;
-    for (const protocol of this.#registered) protocol.writable();
+    for (const protocol of this.#registered) {
+      try {
+        protocol.writable();
+      } catch (error) {
+        this.#onException(error);
+      }
+    }
   }
 
   close(): void {

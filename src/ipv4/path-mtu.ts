@@ -8,7 +8,7 @@ import { MIN_LINK_MTU } from './wire.ts';
  * today is under 576, so 552 (as Linux's `min_pmtu`). A path that really is
  * narrower gets packets without DF, which its routers may cut.
  */
-export const MIN_PATH_MTU = 552;
+const MIN_PATH_MTU = 552;
 /** RFC 1191 §6.3: larger packets are tried again after ten minutes. */
 const LIFETIME_MS = 600_000;
 /** Destinations that we know a path MTU of; the oldest go first. */

@@ -39,9 +39,4 @@ export class RoutingTable {
     }
     return null;
   }
-
-  /** All of them, longest prefixes first. */
-  list(): Route[] {
-    return this.#byLength.flatMap((routes) => (routes ? [...routes.values()] : [])).reverse();
-  }
 }

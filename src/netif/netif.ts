@@ -73,7 +73,10 @@ export class Frame {
 
 /** Who receives a netif's frames: the stack, or a netif that wraps this one. */
 export interface NetifHandler {
-  /** One frame; valid during the call unless retained. Must not throw. */
+  /**
+   * One frame; valid during the call unless retained. Must not throw, and never writes into
+   * the frame: other receivers may be shown the same bytes.
+   */
   receive(frame: Frame): void;
   /** A batch of received frames is over: the time to send ACKs and data. */
   flush(): void;

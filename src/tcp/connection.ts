@@ -17,8 +17,8 @@ import { Receiver } from './receiver.ts';
 import type { Segment } from './segment.ts';
 import { type Emitter, Sender, STALLED } from './sender.ts';
 import { advance, before } from './sequence.ts';
-import * as states from './state.ts';
 import type { State } from './state.ts';
+import * as states from './state.ts';
 import { ACK, HEADER, RST, SYN } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -122,7 +122,11 @@ export class Connection implements Endpoint, Emitter {
     this.#keepAliveIntervalMs = config.keepAliveIntervalMs;
     this.#keepAliveProbes = config.keepAliveProbes;
     const Algorithm = config.congestionControl === 'newreno' ? NewReno : Cubic;
-    this.sender = new Sender(host.pool, config, new Algorithm(DEFAULT_MSS, config.initialWindow * DEFAULT_MSS));
+    this.sender = new Sender(
+      host.pool,
+      config,
+      new Algorithm(DEFAULT_MSS, config.initialWindow * DEFAULT_MSS),
+    );
     this.receiver = new Receiver(config);
     if (config.windowScaling) this.receiver.shift = Receiver.shiftFor(config.receiveBuffer);
     this.#timer = new Timer(host.timers, this);
@@ -373,7 +377,10 @@ export class Connection implements Endpoint, Emitter {
     const { receiver, sender, path, host } = this;
     const answering = this.state === states.SYN_RECEIVED;
     const length =
-      HEADER + 4 + (this.timestamps ? options.TIMESTAMPS_LENGTH : 0) + (this.scaling ? 4 : 0) +
+      HEADER +
+      4 +
+      (this.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
+      (this.scaling ? 4 : 0) +
       (this.selective ? 4 : 0);
     const frame = path.reserve(PROTOCOL_TCP, length);
     if (frame === null) {
@@ -445,7 +452,8 @@ export class Connection implements Endpoint, Emitter {
     const window = receiver.advertise(this.scaling);
     writeHeader(frame, this.localPort, this.remotePort, sequence, receiver.next, header, flags, window);
     let at = frame.start + HEADER;
-    if (timestamps) at = options.writeTimestamps(frame.bytes, at, this.timestampNow, receiver.timestampRecent);
+    if (timestamps)
+      at = options.writeTimestamps(frame.bytes, at, this.timestampNow, receiver.timestampRecent);
     if (blocks > 0) at = receiver.writeSack(frame.bytes, at, blocks);
     if (length > 0) {
       this.sender.queue.copyTo(frame.bytes, at, offset, length);
@@ -593,7 +601,8 @@ export class Connection implements Endpoint, Emitter {
 
   /** Sends RST if the peer knows of us. */
   #reset(): void {
-    if (this.state === states.CLOSED || this.state === states.SYN_SENT || this.state === states.TIME_WAIT) return;
+    if (this.state === states.CLOSED || this.state === states.SYN_SENT || this.state === states.TIME_WAIT)
+      return;
     const { sender, receiver, host } = this;
     // A full device drops it: the peer will get one for its next segment.
     emitBare(this.path, this.localPort, this.remotePort, sender.next, receiver.next, RST | ACK);

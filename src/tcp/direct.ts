@@ -22,7 +22,8 @@ export class DirectTcp implements Tcp {
   }
 
   async listen(options: ListenOptions, onFlow: (flow: Flow) => void): Promise<Listener> {
-    const host = options.host === undefined ? null : await this.#address(options.host, 'listen', options.port);
+    const host =
+      options.host === undefined ? null : await this.#address(options.host, 'listen', options.port);
     const address = host === null || host.isUnspecified ? null : host;
     const socket = this.#layer.listen({
       port: options.port,
@@ -74,7 +75,11 @@ export class DirectTcp implements Tcp {
     return new TcpFlow(connection);
   }
 
-  #opened(connection: Connection, timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+  #opened(
+    connection: Connection,
+    timeoutMs: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       let alarm: Alarm | null = null;
       const settle = (): void => {

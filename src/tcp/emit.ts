@@ -1,8 +1,9 @@
-import { complement, fold, pseudoHeaderSum, sum } from '../checksum/index.ts';
 import { set16, set32 } from '../bytes/index.ts';
+import { complement, fold, pseudoHeaderSum, sum } from '../checksum/index.ts';
 import type { IpPath } from '../ip.ts';
 import { PROTOCOL_TCP } from '../ip.ts';
 import { CHECKSUM_PARTIAL, type Frame } from '../netif/netif.ts';
+import { TIMESTAMPS_LENGTH, writeTimestamps } from './options.ts';
 import * as wire from './wire.ts';
 
 /** Writes the fixed header at `frame.start`; the checksum field is left 0. */
@@ -50,11 +51,30 @@ export function emitBare(
   sequence: number,
   acknowledgment: number,
   flags: number,
-  window = 0,
 ): boolean {
   const frame = path.reserve(PROTOCOL_TCP, wire.HEADER);
   if (frame === null) return false;
-  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, flags, window);
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, flags, 0);
+  finish(path, frame);
+  return true;
+}
+
+/** The same with timestamps, without which a peer that agreed on them believes no ACK (RFC 7323 §3.2). */
+export function emitBareTimestamped(
+  path: IpPath,
+  sourcePort: number,
+  destinationPort: number,
+  sequence: number,
+  acknowledgment: number,
+  flags: number,
+  timestampValue: number,
+  timestampEcho: number,
+): boolean {
+  const length = wire.HEADER + TIMESTAMPS_LENGTH;
+  const frame = path.reserve(PROTOCOL_TCP, length);
+  if (frame === null) return false;
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, length, flags, 0);
+  writeTimestamps(frame.bytes, frame.start + wire.HEADER, timestampValue, timestampEcho);
   finish(path, frame);
   return true;
 }

@@ -1,9 +1,9 @@
+import type { TimerWheel } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
 import type { Connection } from './connection.ts';
 import type { PayloadKeeper } from './receive-queue.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
 import type { SegmentPool } from './recovery/segment-pool.ts';
-import type { TimerWheel } from '../time/timers.ts';
 
 /** What all connections of a stack share. `TcpLayer` is it. */
 export interface TcpHost {

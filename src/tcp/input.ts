@@ -82,9 +82,23 @@ function isTimely(connection: Connection, segment: Segment): boolean {
   }
   if (atOrAfter(timestampValue, receiver.timestampRecent)) return true;
   if (host.now - receiver.timestampRecentAt > TIMESTAMP_LIFETIME_MS) return true;
+  if (isOvertakenAck(connection, segment)) return true;
   host.counters.pawsRejected++;
   answerUnacceptable(connection, segment);
   return false;
+}
+
+/**
+ * A bare ACK that another one overtook on the way: ACKs all have the same
+ * sequence number, so each that arrives makes the ones before it look old
+ * (RFC 7323 §5.2 speaks of data only). Within a timeout's time it is no old
+ * duplicate, and answering it would make reordering cost an ACK for each ACK.
+ */
+function isOvertakenAck(connection: Connection, segment: Segment): boolean {
+  const { receiver, sender } = connection;
+  if (segment.length > 0 || segment.sequence !== receiver.next) return false;
+  const age = distance(receiver.timestampRecent, segment.options.timestampValue);
+  return age <= sender.recovery.rtt.timeoutMs;
 }
 
 /** First check: sequence number. What lies outside the window is answered with an ACK and dropped. */
@@ -140,6 +154,7 @@ function noteTimestamp(connection: Connection, segment: Segment): void {
   if (!connection.timestamps || !segment.options.hasTimestamps) return;
   const value = segment.options.timestampValue;
   if (before(value, receiver.timestampRecent) && !segment.hasRst) {
+    if (host.now - receiver.timestampRecentAt <= TIMESTAMP_LIFETIME_MS) return;
     // Let through because TS.Recent is out of date: start over from here.
     receiver.timestampRecent = value;
     receiver.timestampRecentAt = host.now;
@@ -209,7 +224,14 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
   }
   const previous = sender.una;
   const echoOld = echoesOlder(connection, segment);
-  const moved = sender.onAck(segment, host.delivery, connection.selective, echoOld, echoRtt(connection, segment), host.now);
+  const moved = sender.onAck(
+    segment,
+    host.delivery,
+    connection.selective,
+    echoOld,
+    echoRtt(connection, segment),
+    host.now,
+  );
   if (sender.una !== previous) {
     connection.waitingSince = host.now;
     connection.path.confirm();

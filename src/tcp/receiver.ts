@@ -249,7 +249,8 @@ export class Receiver {
    * without waiting for the next ACK.
    */
   wantsWindowUpdate(): boolean {
-    if (this.finished) return false;
+    // Before the first byte the SYN's window is enough: the next ACK tells the rest.
+    if (this.finished || this.bytesReceived === 0) return false;
     const growth = distance(this.#reachableEdge(), this.edge);
     if (growth <= 0) return false;
     if (growth >= this.limit >>> 2) return true;

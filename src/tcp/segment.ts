@@ -1,7 +1,7 @@
 import type { Frame } from '../netif/netif.ts';
 import { SegmentOptions } from './options.ts';
-import { ACK, FIN, headerLength, RST, SYN } from './wire.ts';
 import * as wire from './wire.ts';
+import { ACK, FIN, headerLength, RST, SYN } from './wire.ts';
 
 /** A received segment: a cursor over its bytes, one per stack, reused. */
 export class Segment {

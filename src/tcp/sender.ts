@@ -1,6 +1,6 @@
 import type { TcpConfig } from './config.ts';
 import type { Congestion } from './congestion/congestion.ts';
-import { Recovery } from './recovery/recovery.ts';
+import { FAST, Recovery } from './recovery/recovery.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
 import { NONE, type SegmentPool } from './recovery/segment-pool.ts';
 import type { Segment } from './segment.ts';
@@ -147,7 +147,7 @@ export class Sender {
     for (let id = scoreboard.lost.head; id !== NONE; id = scoreboard.lost.head) {
       const sequence = pool.sequence[id]!;
       const room = this.congestion.window - this.pipe;
-      let length = distance(pool.end[id]!, sequence);
+      const length = distance(pool.end[id]!, sequence);
       if (room < Math.min(this.segment, length)) {
         this.limited = true;
         return true;
@@ -156,16 +156,26 @@ export class Sender {
       const windowRoom = distance(advance(this.una, this.window), sequence);
       if (windowRoom <= 0 && this.window > 0) return true;
       if (this.window === 0 && sequence !== this.una) return true;
-      length = Math.min(length, this.#quantum(room));
-      const end = advance(sequence, length);
-      const hasFin = this.finSent && end === this.next;
-      const payload = hasFin ? length - 1 : length;
-      if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
-      scoreboard.retransmitted(id, end, now);
-      recovery.onRetransmitted(length, now);
-      this.segmentsSent++;
-      this.lastSentAt = now;
+      if (!this.#retransmit(id, now, via, this.#quantum(room))) return false;
     }
+    return true;
+  }
+
+  /** Sends the lost segment `id` again, at most `most` bytes of it; false if the device is full. */
+  #retransmit(id: number, now: number, via: Emitter, most: number): boolean {
+    const { recovery } = this;
+    const { scoreboard } = recovery;
+    const { pool } = scoreboard;
+    const sequence = pool.sequence[id]!;
+    const length = Math.min(distance(pool.end[id]!, sequence), most);
+    const end = advance(sequence, length);
+    const hasFin = this.finSent && end === this.next;
+    const payload = hasFin ? length - 1 : length;
+    if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
+    scoreboard.retransmitted(id, end, now);
+    recovery.onRetransmitted(length, now);
+    this.segmentsSent++;
+    this.lastSentAt = now;
     return true;
   }
 
@@ -250,7 +260,8 @@ export class Sender {
       return;
     }
     if (this.persistAt === NEVER) {
-      this.persistAt = now + Math.min(this.recovery.rtt.backedOffMs(this.persistBackoffs), this.#config.maxRtoMs);
+      this.persistAt =
+        now + Math.min(this.recovery.rtt.backedOffMs(this.persistBackoffs), this.#config.maxRtoMs);
     }
   }
 
@@ -270,15 +281,31 @@ export class Sender {
     this.#schedulePersist(now);
   }
 
+  /** In recovery, nothing has come back for two round trips: the retransmission itself is gone. */
+  #repeatFirst(now: number, via: Emitter): void {
+    const { recovery } = this;
+    const { scoreboard } = recovery;
+    const first = scoreboard.first;
+    if (first === NONE) return;
+    scoreboard.trimTo(first, this.segment);
+    if (scoreboard.isInFlight(first)) scoreboard.markLost(first);
+    if (!this.#retransmit(first, now, via, this.segment)) return;
+    recovery.onRecoveryProbeSent(this.una, this.next, now);
+  }
+
   /** A tail loss probe is due (RFC 8985 §7.3). */
   sendLossProbe(now: number, via: Emitter, selective: boolean): void {
     const { recovery } = this;
     const { scoreboard } = recovery;
     recovery.probeAt = NEVER;
+    if (recovery.phase === FAST) {
+      this.#repeatFirst(now, via);
+      return;
+    }
     const windowRoom = this.window - this.outstanding;
     if (this.unsent > 0 && windowRoom >= Math.min(this.unsent, this.segment)) {
       if (this.#sendNew(Math.min(this.unsent, this.segment), now, via, selective)) {
-        recovery.onProbeSent(this.next, false, 0, now);
+        recovery.onProbeSent(this.una, this.next, false, 0, now);
       }
       return;
     }
@@ -296,7 +323,7 @@ export class Sender {
     const payload = hasFin ? length - 1 : length;
     if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return;
     scoreboard.probed(last, now);
-    recovery.onProbeSent(this.next, true, length, now);
+    recovery.onProbeSent(this.una, this.next, true, length, now);
     this.segmentsSent++;
     this.lastSentAt = now;
   }
@@ -322,12 +349,11 @@ export class Sender {
     const window = segment.window << this.shift;
     const sameWindow = window === this.window;
     // RFC 5681 §2: what makes an ACK a duplicate.
-    const duplicate =
-      ack === before_ && wasOutstanding > 0 && segment.length === 0 && sameWindow;
+    const duplicate = ack === before_ && wasOutstanding > 0 && segment.length === 0 && sameWindow;
     if (after(ack, this.next)) this.#acceptProbe(ack);
 
     this.#updateWindow(segment, ack, window);
-    delivery.begin();
+    delivery.begin(scoreboard);
     const duplicateBytes = selective ? this.#takeSacks(segment, ack, delivery) : 0;
     let moved = 0;
     if (after(ack, before_)) {

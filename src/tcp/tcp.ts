@@ -1,5 +1,5 @@
 import type { IpAddress } from '../address/index.ts';
-import { get16, get32 } from '../bytes/index.ts';
+import { EMPTY, get16, get32 } from '../bytes/index.ts';
 import { pseudoHeaderSum, sum } from '../checksum/index.ts';
 import { NetError } from '../errors.ts';
 import {
@@ -75,7 +75,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   readonly #listeners = new Map<number, ListenSocket[]>();
   readonly #sequences: SequenceGenerator;
   readonly #ports: EphemeralPorts;
-  readonly #segment = new Segment(new Frame(new Uint8Array(0)));
+  readonly #segment = new Segment(new Frame(EMPTY));
 
   readonly #timeWaits = new TimeWaitQueue();
   readonly #timeWaitTimer: Timer;
@@ -124,10 +124,16 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
       port = this.#ports.choose((candidate) => !this.#isListening(candidate, address));
       if (port === 0) throw new NetError('EADDRINUSE', { syscall: 'listen', ...where });
     } else if (this.#isListening(port, address)) {
-      throw new NetError('EADDRINUSE', { syscall: 'listen', address: address?.toString() ?? '0.0.0.0', port });
+      throw new NetError('EADDRINUSE', {
+        syscall: 'listen',
+        address: address?.toString() ?? '0.0.0.0',
+        port,
+      });
     }
     const config = resolveConfig(this.config, options.options ?? {});
-    const socket = new ListenSocket(address, port, options.backlog, config, (closed) => this.#unlisten(closed));
+    const socket = new ListenSocket(address, port, options.backlog, config, (closed) =>
+      this.#unlisten(closed),
+    );
     const sockets = this.#listeners.get(port);
     if (sockets === undefined) this.#listeners.set(port, [socket]);
     else sockets.push(socket);
@@ -460,7 +466,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     return {
       ...this.counters,
       currEstab: (inState.ESTABLISHED ?? 0) + (inState['CLOSE-WAIT'] ?? 0),
-      connections: this.#table.size - this.#timeWaits.size,
+      flows: this.#table.size - this.#timeWaits.size,
       timeWait: this.#timeWaits.size,
       listeners: listening,
       segmentsInFlight: this.pool.live,

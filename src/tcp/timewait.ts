@@ -2,7 +2,7 @@ import type { IpAddress } from '../address/index.ts';
 import type { IpPath } from '../ip.ts';
 import type { Connection } from './connection.ts';
 import type { Endpoint } from './demux.ts';
-import { emitBare } from './emit.ts';
+import { emitBare, emitBareTimestamped } from './emit.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, before } from './sequence.ts';
 import { ACK } from './wire.ts';
@@ -35,6 +35,7 @@ export class TimeWait implements Endpoint {
   readonly #receiveNext: number;
   readonly #timestamps: boolean;
   readonly #timestampRecent: number;
+  readonly #timestampOffset: number;
 
   constructor(host: TimeWaitHost, connection: Connection) {
     this.#host = host;
@@ -47,6 +48,7 @@ export class TimeWait implements Endpoint {
     this.#receiveNext = connection.receiver.next;
     this.#timestamps = connection.timestamps;
     this.#timestampRecent = connection.receiver.timestampRecent;
+    this.#timestampOffset = connection.timestampOffset;
   }
 
   /** RFC 9293 §3.10.7.4 for TIME-WAIT, with RFC 6191 and RFC 1337. */
@@ -82,7 +84,15 @@ export class TimeWait implements Endpoint {
   }
 
   acknowledge(): void {
-    emitBare(this.#path, this.localPort, this.remotePort, this.#sendNext, this.#receiveNext, ACK);
+    const { localPort, remotePort } = this;
+    if (this.#timestamps) {
+      const value = (Math.trunc(this.#host.now) + this.#timestampOffset) | 0;
+      const echo = this.#timestampRecent;
+      const next = this.#receiveNext;
+      emitBareTimestamped(this.#path, localPort, remotePort, this.#sendNext, next, ACK, value, echo);
+    } else {
+      emitBare(this.#path, localPort, remotePort, this.#sendNext, this.#receiveNext, ACK);
+    }
   }
 
   /** Whether `initial` is far enough above the old numbers. */

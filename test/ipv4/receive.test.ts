@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CHECKSUM_VERIFIED } from '../../src/netif/netif.ts';
-import { createHost, type Host, PEER, US } from '../support/host.ts';
+import { createHost, type Host, PEER, RecordingProtocol, US } from '../support/host.ts';
 import { BROADCAST_MAC, type Ipv4Fields, packet, pattern } from '../support/packets.ts';
 
 const FROM_PEER = { source: PEER, destination: US };
@@ -120,7 +120,19 @@ describe('IPv4 receipt', () => {
     expect(host.udp.packets).toHaveLength(3);
   });
 
-  it('never throws, whatever comes, and gives every packet one fate', () => {
+  it('gives every transport its flush, whichever throws', () => {
+    const other = new RecordingProtocol(6);
+    host.network.register(other);
+    host.udp.flush = () => {
+      throw new Error('a bug in a transport');
+    };
+    host.netif.inject(udp());
+    expect(other.flushes).toBe(1);
+    expect(host.netif.flushes).toBeGreaterThan(0);
+    expect(() => host.settle()).toThrow('a bug in a transport');
+  });
+
+  it('never throws, whatever comes', () => {
     const bytes = fc.uint8Array({ minLength: 0, maxLength: 120 });
     const mutation = fc.array(fc.tuple(fc.nat(79), fc.nat(255)), { maxLength: 6 });
     fc.assert(

@@ -1,4 +1,9 @@
-import { closeSync, openSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { NetError } from '../../src/errors.ts';
 import {
@@ -68,7 +73,9 @@ describe.skipIf(!linux)('Descriptor', () => {
   });
 
   it('throws what a person can act on elsewhere', () => {
-    expect(() => Descriptor.open('/dev/not-there')).toThrow('open /dev/not-there ENOENT: no such file or device');
+    expect(() => Descriptor.open('/dev/not-there')).toThrow(
+      'open /dev/not-there ENOENT: no such file or device',
+    );
     expect(() => Descriptor.open('/dev/not-there', { [Errno.ENOENT]: 'load the module' })).toThrow(
       'open /dev/not-there ENOENT: load the module',
     );
@@ -78,9 +85,13 @@ describe.skipIf(!linux)('Descriptor', () => {
   });
 
   it('makes a descriptor from elsewhere non-blocking', () => {
-    const ends = pipe();
-    expect(ends.reader.read(allocateNative(8), 0, 8)).toBe(-Errno.EAGAIN);
-    ends.close();
+    const path = fifo();
+    const blocking = new Descriptor(openSync(path, 'r+'));
+    unlinkSync(path);
+    blocking.setNonBlocking();
+    blocking.setNonBlocking();
+    expect(blocking.read(allocateNative(8), 0, 8)).toBe(-Errno.EAGAIN);
+    blocking.close();
   });
 
   it('closes once, and not what has its number since', () => {
@@ -186,29 +197,58 @@ describe.skipIf(!linux)('Watch', () => {
     const ends = pipe();
     let calls = 0;
     const memory = allocateNative(8);
-    (() => {
+    const watch = new WeakRef(
       new Watch(ends.reader.fd, {
         ...idle,
         readable() {
           calls++;
           ends.reader.read(memory, 0, 8);
         },
-      });
-    })();
-    const pressure: unknown[] = [];
-    for (let i = 0; i < 300; i++) {
-      pressure.length = 0;
-      for (let j = 0; j < 1000; j++) pressure.push({ j });
-    }
+      }),
+    );
+    await tick();
+    collectGarbage();
     await tick();
     ends.writer.write(memory, 0, 1);
     await tick();
     expect(calls).toBe(1);
+    watch.deref()!.close();
     ends.close();
   });
 });
 
-/** A pipe made of a FIFO-less trick: the two ends of /proc/self/fd of a socket pair are not needed, a pipe will do. */
-function pipe(): { reader: Descriptor; writer: Descriptor; close(): void } {
-  throw new Error('set below');
+interface Pipe {
+  readonly reader: Descriptor;
+  readonly writer: Descriptor;
+  close(): void;
+}
+
+/** Two ends of a pipe, non-blocking. */
+function pipe(): Pipe {
+  const path = fifo();
+  const reader = new Descriptor(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  const writer = new Descriptor(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
+  unlinkSync(path);
+  return {
+    reader,
+    writer,
+    close() {
+      reader.close();
+      writer.close();
+    },
+  };
+}
+
+let fifos = 0;
+
+function fifo(): string {
+  fifos++;
+  const path = join(tmpdir(), `mnd-fifo-${process.pid}-${fifos}`);
+  execFileSync('mkfifo', [path]);
+  return path;
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
 }

@@ -138,6 +138,7 @@ class Socket {
       },
       readable() {},
       writable() {},
+      finished() {},
       closed: (_, error) => {
         if (error) this.break(error.code);
       },

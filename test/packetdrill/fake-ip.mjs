@@ -46,7 +46,8 @@ const UNREACHABLE6 = [
  * @param {{ local: string, mtu: number, ipVersion: 4 | 6, send: (datagram: Uint8Array) => void }} options
  */
 export function createIpLayer(house, { local, mtu, ipVersion, send }) {
-  const { IpAddress, Frame, NO_OFFLOADS, sum, complement, pseudoHeaderSum, get16, set16, get32, set32 } = house;
+  const { IpAddress, Frame, NO_OFFLOADS, sum, complement, pseudoHeaderSum, get16, set16, get32, set32 } =
+    house;
   const v4 = ipVersion === 4;
   const headerLength = v4 ? 20 : 40;
   const self = IpAddress.parse(local);

@@ -101,6 +101,8 @@ for (const where of options.scripts) {
   }
 }
 const failed = results.filter((result) => !result.ok).length;
-console.log(`${results.length - failed} of ${results.length} runs pass, ${new Set(results.map((r) => r.file)).size} scripts`);
+console.log(
+  `${results.length - failed} of ${results.length} runs pass, ${new Set(results.map((r) => r.file)).size} scripts`,
+);
 if (options.json) fs.writeFileSync(options.json, JSON.stringify(results, null, 1));
 process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;

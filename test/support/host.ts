@@ -117,6 +117,7 @@ export function createHost(options: HostOptions = {}) {
   }
   return {
     clock,
+    timers,
     netif,
     network,
     udp,

@@ -150,13 +150,22 @@ describe.skipIf(canTap() !== null)('a peer that goes away', () => {
     await stack.close();
   });
 
-  it('that never was gives ECONNREFUSED or EHOSTUNREACH', async () => {
+  it('that listens nowhere gives ECONNREFUSED', async () => {
     await expect(stack.tcp.connect({ host: host.address, port: 9 })).rejects.toMatchObject({
       code: 'ECONNREFUSED',
     });
-    await expect(stack.tcp.connect({ host: '10.77.0.99', port: 9 })).rejects.toMatchObject({
+  });
+
+  it('that never was gives EHOSTUNREACH', async () => {
+    // ARP asks longer than this stack's user timeout lasts; one with the usual settings hears of it.
+    const patient = new KernelHost();
+    const other = new DirectStack({ netif: patient.tap, ipv4: '10.77.0.2/24' });
+    await other.ready();
+    await expect(other.tcp.connect({ host: '10.77.0.99', port: 9 })).rejects.toMatchObject({
       code: 'EHOSTUNREACH',
     });
+    await other.close();
+    await patient.close();
   });
 });
 

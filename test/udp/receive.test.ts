@@ -136,6 +136,16 @@ describe('a receive queue', () => {
     expect((await socket.receive())!.data[0]).toBe(9);
   });
 
+  it('has its whole room again once it is read', async () => {
+    const { ip, udp } = setup();
+    const socket = udp.bind({ port: 53, receiveBuffer: 3 * (DATAGRAM_OVERHEAD + 100) });
+    for (let round = 0; round < 5; round++) {
+      for (let i = 0; i < 3; i++) ip.deliver(PEER, LOCAL, datagram(PEER, 1, LOCAL, 53, Buffer.alloc(100, i)));
+      for (let i = 0; i < 3; i++) expect((await socket.receive())!.data[0]).toBe(i);
+    }
+    expect(socket.dropped).toBe(0);
+  });
+
   it('is filled by empty datagrams too', () => {
     const { ip, udp } = setup();
     const socket = udp.bind({ port: 53, receiveBuffer: 10 * DATAGRAM_OVERHEAD });

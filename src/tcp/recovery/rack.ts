@@ -80,7 +80,8 @@ export class Rack {
     // costs what it marks.
     while (id !== NONE) {
       const sentAt = pool.sentAt[id]!;
-      const sentBefore = sentAt < this.#sentAt || (sentAt === this.#sentAt && after(this.#end, pool.end[id]!));
+      const sentBefore =
+        sentAt < this.#sentAt || (sentAt === this.#sentAt && after(this.#end, pool.end[id]!));
       if (!sentBefore) return 0;
       const remaining = sentAt + waitMs - now;
       if (remaining > 0) return remaining;

@@ -1,5 +1,5 @@
-import type { Congestion } from '../congestion/congestion.ts';
 import type { TcpConfig } from '../config.ts';
+import type { Congestion } from '../congestion/congestion.ts';
 import { after, atOrAfter, before, distance } from '../sequence.ts';
 import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
@@ -71,6 +71,8 @@ export class Recovery {
   /** Bytes sent again in this recovery and not reported as duplicates. */
   #undoBytes = 0;
 
+  /** Probes since anything was last delivered. */
+  #unansweredProbes = 0;
   #probeOutstanding = false;
   #probeRepeated = false;
   #probeEnd = 0;
@@ -110,11 +112,12 @@ export class Recovery {
     const { una, next } = event;
     if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
     // Retransmitted segments tell nothing by themselves (Karn); an echoed timestamp does.
-    else if (event.acknowledged > 0 && event.echoRttMs >= 0) this.rtt.sample(event.echoRttMs);
+    else if (event.acknowledged > 0 && event.echoRttMs >= 0) this.rtt.sampleCoarse(event.echoRttMs);
     if (event.acknowledged > 0) {
       this.backoffs = 0;
       this.retries = 0;
     }
+    if (delivery.delivered > 0) this.#unansweredProbes = 0;
     if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt);
     this.#onDuplicateReports(event);
     this.#countDuplicates(event, delivery);
@@ -139,7 +142,7 @@ export class Recovery {
     } else if (delivery.delivered > 0 && (event.limited || this.phase === LOSS)) {
       this.congestion.onAck(delivery.delivered, now, this.rtt.smoothedMs);
     }
-    this.#restartTimers(event, now);
+    this.#restartTimers(event, delivery.delivered > 0, now);
   }
 
   #onDuplicateReports(event: AckEvent): void {
@@ -341,7 +344,7 @@ export class Recovery {
     this.#scheduleProbe(una, next, now, selective);
   }
 
-  #restartTimers(event: AckEvent, now: number): void {
+  #restartTimers(event: AckEvent, delivered: boolean, now: number): void {
     if (!before(event.una, event.next)) {
       this.timeoutAt = NEVER;
       this.probeAt = NEVER;
@@ -352,36 +355,54 @@ export class Recovery {
       // RFC 6298 §5.3.
       this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
       this.#scheduleProbe(event.una, event.next, now, event.selective);
-    } else if (this.scoreboard.sackedBytes > 0 || this.phase !== OPEN) {
-      this.probeAt = NEVER;
+    } else if (delivered) {
+      this.#scheduleProbe(event.una, event.next, now, event.selective);
     }
   }
 
-  /** RFC 8985 §7.2. */
+  /**
+   * RFC 8985 §7.2, and beyond it: as long as the timeout is further away, a probe
+   * that nothing answers is repeated after twice the time, and so is the first
+   * hole in fast recovery, whose receiver acknowledges at once. On a short path
+   * the timeout's floor is many round trips, and a loss of the last thing in
+   * flight would cost all of them.
+   */
   #scheduleProbe(una: number, next: number, now: number, selective: boolean): void {
     this.probeAt = NEVER;
     if (!selective || !this.#config.tailLossProbe || !this.#config.rack) return;
-    if (this.phase !== OPEN || this.#probeOutstanding || this.scoreboard.sackedBytes > 0) return;
+    if (this.phase === LOSS) return;
     let delay = 1000;
     if (this.rtt.hasSample) {
       delay = 2 * this.rtt.smoothedMs + PROBE_FLOOR_MS;
-      if (distance(next, una) <= this.congestion.segment) delay += PROBE_DELAYED_ACK_MS;
+      const alone = distance(next, una) <= this.congestion.segment;
+      if (alone && this.phase === OPEN) delay += PROBE_DELAYED_ACK_MS;
     }
+    if (this.phase === OPEN && this.scoreboard.sackedBytes > 0) return;
+    delay *= 2 ** this.#unansweredProbes;
     if (now + delay < this.timeoutAt) this.probeAt = now + delay;
   }
 
   /** A loss probe has gone out (RFC 8985 §7.3): the last segment again, or a new one. */
-  onProbeSent(next: number, repeated: boolean, bytes: number, now: number): void {
+  onProbeSent(una: number, next: number, repeated: boolean, bytes: number, now: number): void {
     this.probes++;
+    this.#unansweredProbes++;
     this.#probeOutstanding = true;
     this.#probeRepeated = repeated;
     this.#probeEnd = next;
-    this.probeAt = NEVER;
     if (repeated) {
       this.retransmits++;
       this.bytesRetransmitted += bytes;
     }
-    this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+    // RFC 8985 §7.3: the timeout counts from the first probe; later ones do not put it off again.
+    if (this.#unansweredProbes === 1) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+    this.#scheduleProbe(una, next, now, true);
+  }
+
+  /** The first hole was repeated in fast recovery because nothing came back. */
+  onRecoveryProbeSent(una: number, next: number, now: number): void {
+    this.probes++;
+    this.#unansweredProbes++;
+    this.#scheduleProbe(una, next, now, true);
   }
 
   /** RFC 8985 §7.4: the probe itself may have hidden a loss by repairing it. */

@@ -43,6 +43,15 @@ export class RttEstimator {
     const r = Math.max(rttMs, 0.001);
     this.latestMs = r;
     if (r < this.minimumMs) this.minimumMs = r;
+    this.#smooth(r);
+  }
+
+  /** Takes a sample measured by timestamps, whose granule is 1 ms: good for the timeout, too coarse for the minimum. */
+  sampleCoarse(rttMs: number): void {
+    this.#smooth(Math.max(rttMs, 1));
+  }
+
+  #smooth(r: number): void {
     if (this.smoothedMs === 0) {
       this.smoothedMs = r;
       this.varianceMs = r / 2;

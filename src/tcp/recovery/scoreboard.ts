@@ -22,8 +22,14 @@ export class Delivery {
   sampleSentAt = -1;
   /** A segment sent only once was delivered although a later one had been SACKed before it: the path reorders. */
   reorderedBytes = 0;
+  /** RACK.fack: the highest sequence number that was SACKed before this ACK, if any was. */
+  hadSacks = false;
+  highestBefore = 0;
 
-  begin(): void {
+  /** Clears it for an ACK; `scoreboard` is as the ACK finds it. */
+  begin(scoreboard: Scoreboard): void {
+    this.hadSacks = scoreboard.sackedBytes > 0;
+    this.highestBefore = scoreboard.highestSacked;
     this.delivered = 0;
     this.sacked = 0;
     this.wronglyLost = 0;
@@ -272,7 +278,8 @@ export class Scoreboard {
     const retransmitted = (flags & RETRANSMITTED) !== 0;
     if (!retransmitted) {
       if (sentAt > into.sampleSentAt) into.sampleSentAt = sentAt;
-      if (this.sackedBytes > 0 && before(pool.end[id]!, this.highestSacked)) into.reorderedBytes += length;
+      // Against what was known before this ACK: one ACK may tell of several segments at once (RFC 8985 §6.2 step 3).
+      if (into.hadSacks && before(pool.end[id]!, into.highestBefore)) into.reorderedBytes += length;
     }
     if (
       sentAt > into.latestSentAt ||

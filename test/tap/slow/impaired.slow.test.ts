@@ -7,7 +7,7 @@ import { RunningServer, SERVER, sizeFromEnvironment, writeRandomFile } from './r
 
 const SIZE = sizeFromEnvironment('IMPAIRED_MIB', 32);
 /** 1 GiB at the rate that 5% loss leaves takes a while. */
-const TIMEOUT_MS = 120_000 + SIZE / 500;
+const TIMEOUT_MS = 120_000 + Math.ceil(SIZE / 500);
 
 let folder: string;
 let sha256: string;

@@ -31,6 +31,7 @@ export class RunningServer {
   readonly device = 'mnd0';
   readonly child: ChildProcess;
   #stderr = '';
+  #removed = false;
   readonly #statistics: ((statistics: StackStatistics) => void)[] = [];
 
   private constructor(options: ServerOptions) {
@@ -60,13 +61,11 @@ export class RunningServer {
   /** Resolves when the application has said that it is ready: its first line. */
   static async start(options: ServerOptions): Promise<RunningServer> {
     const server = new RunningServer(options);
-    const failed = once(server.child, 'exit').then(() => {
-      server.remove();
-      throw new Error(`mirage-net did not start:\n${server.stderr}`);
-    });
-    await Promise.race([once(createInterface({ input: server.child.stdout! }), 'line'), failed]);
-    failed.catch(() => {});
-    return server;
+    const ready = once(createInterface({ input: server.child.stdout! }), 'line').then(() => true);
+    const ended = once(server.child, 'close').then(() => false);
+    if (await Promise.race([ready, ended])) return server;
+    server.remove();
+    throw new Error(`mirage-net did not start:\n${server.stderr}`);
   }
 
   get stderr(): string {
@@ -132,7 +131,10 @@ export class RunningServer {
     );
   }
 
+  /** Idempotent. */
   remove(): void {
+    if (this.#removed) return;
+    this.#removed = true;
     this.child.kill('SIGKILL');
     execFileSync('ip', ['netns', 'del', this.namespace]);
   }

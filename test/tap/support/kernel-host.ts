@@ -110,9 +110,10 @@ export class KernelHost {
     return ip(['-n', this.namespace, ...args]);
   }
 
-  /** Starts a command in the namespace; it is killed when the host is closed. */
+  /** Starts a command in the namespace; it is killed when the host is closed, or this process is gone. */
   spawn(command: string, args: readonly string[] = []): ChildProcess {
-    const child = spawn('ip', ['netns', 'exec', this.namespace, command, ...args]);
+    const inside = ['ip', 'netns', 'exec', this.namespace, command, ...args];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...inside]);
     this.#children.add(child);
     child.once('close', () => this.#children.delete(child));
     return child;
@@ -204,13 +205,15 @@ process.once('exit', () => {
 
 let swept = false;
 
-/** Removes namespaces of earlier runs whose process was killed. */
+/** Removes namespaces that earlier runs left whose process was killed. */
 function sweep(): void {
   if (swept) return;
   swept = true;
   if (!existsSync('/run/netns')) return;
   for (const name of readdirSync('/run/netns')) {
     const pid = /^mnd-(\d+)-/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) ip(['netns', 'del', name]);
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    // One that is in use is somebody's, whoever made it.
+    if (ip(['netns', 'pids', name]).trim() === '') ip(['netns', 'del', name]);
   }
 }
