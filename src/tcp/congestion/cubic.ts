@@ -1,8 +1,11 @@
-import { type Congestion, slowStartGrowth } from './congestion.ts';
+import type { AckSample, Congestion } from './congestion.ts';
+import { HyStart } from './hystart.ts';
 
 /** RFC 9438 §4.1: C in segments per second cubed, and the multiplicative decrease factor. */
 const SCALE = 0.4;
 const BETA = 0.7;
+/** RFC 8511 §3.1: the share that is kept when a packet is marked rather than dropped. */
+const BETA_ECN = 0.85;
 /** RFC 9438 §4.3: the additive increase that is as fast as Reno's at this beta. */
 const RENO_ALPHA = (3 * (1 - BETA)) / (1 + BETA);
 
@@ -24,18 +27,28 @@ export class Cubic implements Congestion {
   #savedThreshold = Number.POSITIVE_INFINITY;
   #savedMaximum = 0;
 
+  /** Until the first loss (RFC 9406 §4.2). */
+  #start: HyStart | null = new HyStart();
+
   constructor(segment: number, initialWindow: number) {
     this.segment = segment;
     this.window = initialWindow;
   }
 
-  onAck(bytes: number, now: number, smoothedRttMs: number): void {
-    let left = bytes;
+  onAck(sample: AckSample): void {
+    const { now, smoothedRttMs } = sample;
+    let left = sample.bytes;
     if (this.window < this.threshold) {
-      const growth = slowStartGrowth(bytes, this.window, this.threshold);
-      this.window += growth;
-      left -= growth;
-      if (left <= 0) return;
+      const growth = this.#start === null ? left : this.#start.growth(left, sample);
+      if (Number.isNaN(growth)) {
+        this.threshold = this.window;
+        this.#start = null;
+      } else {
+        const room = this.threshold - this.window;
+        this.window += Math.min(growth, room);
+        if (growth <= room) return;
+        left -= room;
+      }
     }
     const cwnd = this.window / this.segment;
     if (Number.isNaN(this.#epoch)) this.#beginEpoch(now, cwnd);
@@ -66,12 +79,22 @@ export class Cubic implements Congestion {
   }
 
   onLoss(inFlight: number): void {
+    this.#reduce(inFlight, BETA);
+  }
+
+  onCongestionMark(inFlight: number): void {
+    this.#reduce(inFlight, BETA_ECN);
+    this.window = this.threshold;
+  }
+
+  #reduce(inFlight: number, beta: number): void {
     const cwnd = this.window / this.segment;
     // RFC 9438 §4.7, fast convergence: a flow that never got back to its old maximum makes room.
     this.#maximum = cwnd < this.#maximum ? (cwnd * (1 + BETA)) / 2 : cwnd;
     // RFC 9438 §4.6 allows cwnd here: what is not used is kept from growing by validation.
-    this.threshold = Math.max(Math.max(inFlight, 0.5 * this.window) * BETA, 2 * this.segment);
+    this.threshold = Math.max(Math.max(inFlight, 0.5 * this.window) * beta, 2 * this.segment);
     this.#epoch = Number.NaN;
+    this.#start = null;
   }
 
   onTimeout(inFlight: number): void {

@@ -1,4 +1,8 @@
-import { type Congestion, slowStartGrowth } from './congestion.ts';
+import type { AckSample, Congestion } from './congestion.ts';
+import { HyStart } from './hystart.ts';
+
+/** RFC 8511 §3.1: the share that is kept when a packet is marked. */
+const BETA_ECN = 0.8;
 
 /** RFC 5681 with byte counting (RFC 3465); recovery by RFC 6582 is in `recovery/`. */
 export class NewReno implements Congestion {
@@ -11,19 +15,29 @@ export class NewReno implements Congestion {
   #savedWindow = 0;
   #savedThreshold = Number.POSITIVE_INFINITY;
 
+  /** Until the first loss (RFC 9406 §4.2). */
+  #start: HyStart | null = new HyStart();
+
   constructor(segment: number, initialWindow: number) {
     this.segment = segment;
     this.window = initialWindow;
   }
 
-  onAck(bytes: number): void {
-    let left = bytes;
+  onAck(sample: AckSample): void {
+    let left = sample.bytes;
     if (this.window < this.threshold) {
-      const growth = slowStartGrowth(bytes, this.window, this.threshold);
-      this.window += growth;
-      left -= growth;
+      // Byte counting (RFC 3465), capped where congestion avoidance begins.
+      const growth = this.#start === null ? left : this.#start.growth(left, sample);
+      if (Number.isNaN(growth)) {
+        this.threshold = this.window;
+        this.#start = null;
+      } else {
+        const room = this.threshold - this.window;
+        this.window += Math.min(growth, room);
+        if (growth <= room) return;
+        left -= room;
+      }
     }
-    if (left <= 0) return;
     // One segment per window of data (RFC 5681 §3.1, by bytes).
     this.#acknowledged += left;
     while (this.#acknowledged >= this.window) {
@@ -36,6 +50,14 @@ export class NewReno implements Congestion {
     // RFC 5681 equation 4.
     this.threshold = Math.max(inFlight / 2, 2 * this.segment);
     this.#acknowledged = 0;
+    this.#start = null;
+  }
+
+  onCongestionMark(inFlight: number): void {
+    this.threshold = Math.max(inFlight * BETA_ECN, 2 * this.segment);
+    this.window = this.threshold;
+    this.#acknowledged = 0;
+    this.#start = null;
   }
 
   onTimeout(inFlight: number): void {

@@ -1,5 +1,5 @@
 import type { TcpConfig } from '../config.ts';
-import type { Congestion } from '../congestion/congestion.ts';
+import type { AckSample, Congestion } from '../congestion/congestion.ts';
 import { after, atOrAfter, before, distance } from '../sequence.ts';
 import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
@@ -140,9 +140,21 @@ export class Recovery {
         safe,
       );
     } else if (delivery.delivered > 0 && (event.limited || this.phase === LOSS)) {
-      this.congestion.onAck(delivery.delivered, now, this.rtt.smoothedMs);
+      this.congestion.onAck(this.#sample(event, delivery, now));
     }
     this.#restartTimers(event, delivery.delivered > 0, now);
+  }
+
+  #sample(event: AckEvent, delivery: Delivery, now: number): AckSample {
+    SAMPLE.bytes = delivery.delivered;
+    SAMPLE.now = now;
+    SAMPLE.rttMs = delivery.sampleSentAt >= 0 ? now - delivery.sampleSentAt : -1;
+    SAMPLE.smoothedRttMs = this.rtt.smoothedMs;
+    SAMPLE.minimumRttMs = this.rtt.minimumMs;
+    SAMPLE.una = event.una;
+    SAMPLE.next = event.next;
+    SAMPLE.inFlight = this.pipe(event.una, event.next);
+    return SAMPLE;
   }
 
   #onDuplicateReports(event: AckEvent): void {
@@ -430,3 +442,15 @@ export class Recovery {
     this.reorderAt = NEVER;
   }
 }
+
+/** One ACK is handled at a time: one sample for all connections. */
+const SAMPLE = {
+  bytes: 0,
+  now: 0,
+  rttMs: -1,
+  smoothedRttMs: 0,
+  minimumRttMs: 0,
+  una: 0,
+  next: 0,
+  inFlight: 0,
+};

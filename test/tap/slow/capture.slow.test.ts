@@ -24,8 +24,14 @@ afterAll(async () => {
 });
 
 async function tshark(pcap: string, ...args: string[]): Promise<string> {
-  const verify = ['ip', 'tcp', 'udp'].flatMap((protocol) => ['-o', `${protocol}.check_checksum:TRUE`]);
-  const { stdout } = await promisify(execFile)('tshark', ['-r', pcap, ...verify, ...args], {
+  const preferences = [
+    'ip.check_checksum:TRUE',
+    'tcp.check_checksum:TRUE',
+    'udp.check_checksum:TRUE',
+    // Otherwise tshark takes every retransmission inside an HTTP message for a reassembly error.
+    'tcp.reassemble_out_of_order:TRUE',
+  ].flatMap((preference) => ['-o', preference]);
+  const { stdout } = await promisify(execFile)('tshark', ['-r', pcap, ...preferences, ...args], {
     maxBuffer: 2 ** 26,
   });
   return stdout;

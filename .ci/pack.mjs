@@ -1,0 +1,83 @@
+// Packs the package, installs it into an empty project, imports every entry point and runs it there:
+//   npm run test:pack [-- --json REPORT]
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const { name, exports } = JSON.parse(readFileSync('package.json', 'utf8'));
+const folder = mkdtempSync(join(tmpdir(), 'mirage-net-pack-'));
+const results = [];
+
+function run(command, ...args) {
+  return execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+function check(title, task) {
+  try {
+    task();
+    results.push({ title, ok: true });
+    console.log(`ok   ${title}`);
+  } catch (error) {
+    results.push({ title, ok: false, error: String(error) });
+    console.log(`FAIL ${title}: ${error}`);
+  }
+}
+
+function includes(text, part) {
+  if (!text.includes(part)) throw new Error(`"${part}" is not in:\n${text}`);
+}
+
+const APPLICATION = `import type { Stack } from '${name}';
+import { DirectStack } from '${name}';
+import { createCable } from '${name}/link';
+import { RealClock } from '${name}';
+export default async function app(stack: Stack, args: string[]): Promise<void> {
+  const [near, far] = createCable({ clock: new RealClock() });
+  const server = new DirectStack({ netif: far, ipv4: '10.0.0.2/24' });
+  const client = new DirectStack({ netif: near, ipv4: '10.0.0.1/24' });
+  await Promise.all([server.ready(), client.ready()]);
+  await server.tcp.listen({ port: 7 }, async (flow) => {
+    for await (const chunk of flow) await flow.write(chunk);
+    await flow.close();
+  });
+  const flow = await client.tcp.connect({ host: '10.0.0.2', port: 7 });
+  await flow.write(Buffer.from(args[0]!));
+  await flow.shutdown();
+  for await (const chunk of flow) console.log(stack.kind, String(chunk));
+  await flow.close();
+  await client.close();
+  await server.close();
+}
+`;
+
+try {
+  check('packs and installs', () => {
+    const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], {
+      encoding: 'utf8',
+    });
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module", "private": true }\n');
+    const [{ filename }] = Object.values(JSON.parse(packed));
+    run('npm', 'install', '--no-audit', '--no-fund', '--omit=dev', `./${filename}`);
+  });
+  for (const entry of Object.keys(exports).filter((key) => !key.endsWith('.json'))) {
+    check(`imports ${name}${entry.slice(1)}`, () => {
+      const script = `import * as entry from '${name}${entry.slice(1)}'; console.log(Object.keys(entry).length > 0)`;
+      includes(run('node', '--input-type=module', '-e', script), 'true');
+    });
+  }
+  check('has a command', () => includes(run('npx', 'mirage-net', 'help', 'run'), '--netif'));
+  check('runs an application in TypeScript', () => {
+    writeFileSync(join(folder, 'app.ts'), APPLICATION);
+    includes(run('npx', 'mirage-net', 'run', 'app.ts', '--net', 'socket', '--', 'hello'), 'socket hello');
+  });
+  check('runs the demonstration', () =>
+    includes(run('npx', 'mirage-net', 'demo', '--seconds', '1'), 'Gbit/s'),
+  );
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+const json = process.argv.indexOf('--json');
+if (json > 0) writeFileSync(process.argv[json + 1], JSON.stringify(results, null, 1));
+process.exitCode = results.every(({ ok }) => ok) ? 0 : 1;
