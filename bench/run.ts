@@ -23,12 +23,14 @@ for (const name of files) {
 
 if ('throughput'.includes(filter)) {
   console.log('== throughput (one connection)\n');
-  const { results, skipped } = await measureThroughput(1500);
+  const rounds = 3;
+  const { results, skipped } = await measureThroughput(500, rounds);
   console.table(
-    results.map(({ name, gigabitsPerSecond, cpus: busy }) => ({
+    results.map(({ name, median, least, most }) => ({
       path: name,
-      'Gbit/s': gigabitsPerSecond.toFixed(2),
-      'CPUs busy': busy.toFixed(2),
+      'Gbit/s': median.gigabitsPerSecond.toFixed(2),
+      [`range of ${rounds}`]: `${least.toFixed(2)}–${most.toFixed(2)}`,
+      'CPUs busy': median.cpus.toFixed(2),
     })),
   );
   if (skipped !== null) console.log(`Left out: ${skipped}`);

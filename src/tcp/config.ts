@@ -1,9 +1,39 @@
+/** One moment of a connection's sender. Sequence numbers count from 0 at the SYN. */
+export interface TraceSample {
+  readonly timeMs: number;
+  /** `local:port>remote:port`. */
+  readonly connection: string;
+  readonly event: 'send' | 'retransmit' | 'ack' | 'timeout' | 'probe';
+  readonly una: number;
+  readonly nxt: number;
+  /** First sequence number and length of what was sent, for `send`, `retransmit` and `probe`. */
+  readonly sequence: number;
+  readonly length: number;
+  readonly cwnd: number;
+  readonly ssthresh: number;
+  readonly rttMs: number;
+  readonly inFlight: number;
+  /** Recovery: `open`, `recovery`, `loss`. */
+  readonly state: string;
+}
+
 /** What a stack's TCP can be told; per-connection settings start from these. */
 export interface TcpOptions {
-  /** Largest receive buffer in bytes; the advertised window never exceeds it. Default 4 MiB. */
+  /** Largest receive buffer in bytes; the advertised window never exceeds it. Default 6 MiB. */
   readonly receiveBuffer?: number;
-  /** Bytes that `write` queues before it asks the application to wait. Default 4 MiB. */
+  /** Most bytes that `write` queues before it asks the application to wait. Default 4 MiB. */
   readonly sendBuffer?: number;
+  /**
+   * Both buffers start small and grow to the limits above as path and
+   * application prove to need it. Default true.
+   */
+  readonly autoTuning?: boolean;
+  /**
+   * Most bytes held for applications that have not read them, all connections of
+   * the stack together. Above it windows shrink, and what came out of order is
+   * dropped first. Default 256 MiB.
+   */
+  readonly memoryLimit?: number;
   /** RFC 7323 §2. Default true. */
   readonly windowScaling?: boolean;
   /** RFC 7323 §3. Default true. */
@@ -12,6 +42,17 @@ export interface TcpOptions {
   readonly sack?: boolean;
   /** `newreno` (RFC 6582) or `cubic` (RFC 9438). Default `cubic`. */
   readonly congestionControl?: 'newreno' | 'cubic';
+  /**
+   * Explicit congestion notification (RFC 3168): `true` asks for it and agrees to
+   * it, `passive` only agrees, `false` neither. Default `passive`.
+   */
+  readonly ecn?: boolean | 'passive';
+  /** F-RTO (RFC 5682): finds out whether a timeout was spurious before it repeats everything. Default true. */
+  readonly frto?: boolean;
+  /** Spreads segments over the round trip instead of sending them in bursts. Default false. */
+  readonly pacing?: boolean;
+  /** Called after every ACK, transmission and timeout, where set: what TCP does, for plots. */
+  readonly onTrace?: ((sample: TraceSample) => void) | null;
   /** Initial window in segments. Default 10 (RFC 6928). */
   readonly initialWindow?: number;
   /** Largest segment we announce and send, whatever the MTU allows. No limit by default. */
@@ -63,12 +104,18 @@ export interface TcpOptions {
 export type TcpConfig = Required<TcpOptions>;
 
 export const TCP_DEFAULTS: TcpConfig = {
-  receiveBuffer: 4 << 20,
+  receiveBuffer: 6 << 20,
   sendBuffer: 4 << 20,
+  autoTuning: true,
+  memoryLimit: 256 << 20,
   windowScaling: true,
   timestamps: true,
   sack: true,
   congestionControl: 'cubic',
+  ecn: 'passive',
+  frto: true,
+  pacing: false,
+  onTrace: null,
   initialWindow: 10,
   maxSegment: 65_535,
   duplicateThreshold: 3,

@@ -19,13 +19,17 @@ import { type Emitter, Sender, STALLED } from './sender.ts';
 import { advance, before } from './sequence.ts';
 import type { State } from './state.ts';
 import * as states from './state.ts';
-import { ACK, HEADER, RST, SYN } from './wire.ts';
+import { ACK, CWR, ECE, HEADER, RST, SYN } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 /** RFC 9293 §3.7.1: what a peer that announces nothing takes, IPv4 (the IPv6 figure, 1220, is by the path). */
 const DEFAULT_MSS = 536;
 /** Below this a peer's announcement is an attack on our efficiency, not a need. */
 const LEAST_MSS = 88;
+/** What `write` queues at least before it asks to wait. */
+const LEAST_SEND_BUFFER = 256 << 10;
+/** ECT(0) (RFC 3168 §5). */
+const ECN_CAPABLE = { trafficClass: 2 } as const;
 
 /** Who is told of a connection's events: a `Flow`, or a test. */
 export interface ConnectionHandler {
@@ -84,6 +88,16 @@ export class Connection implements Endpoint, Emitter {
   /** SYN or SYN-ACK is to be sent at the next output. */
   synPending = false;
   synSentAt = 0;
+  #synRepeated = false;
+  /** Explicit congestion notification was agreed on (RFC 3168). */
+  ecn = false;
+  /** The peer's packets were marked, and it has not answered that yet: every ACK says so. */
+  #echoMark = false;
+  /** We have reduced because of a mark, and the next new data says so. */
+  #reducedPending = false;
+  /** Marks in ACKs up to here belong to the reduction that was made. */
+  #reducedUntil = 0;
+  #accounted = 0;
   /** What the peer's SYN announced. */
   peerMss = DEFAULT_MSS;
   #pathMtu = 0;
@@ -147,6 +161,7 @@ export class Connection implements Endpoint, Emitter {
   open(initial: number, timestampOffset: number): void {
     this.timestampOffset = timestampOffset;
     this.sender.begin(initial);
+    this.#reducedUntil = initial;
     this.state = states.SYN_SENT;
     this.synPending = true;
     this.waitingSince = this.host.now;
@@ -157,6 +172,7 @@ export class Connection implements Endpoint, Emitter {
   answer(segment: Segment, initial: number, timestampOffset: number): void {
     this.timestampOffset = timestampOffset;
     this.sender.begin(initial);
+    this.#reducedUntil = initial;
     this.takeSyn(segment, false);
     this.state = states.SYN_RECEIVED;
     this.synPending = true;
@@ -177,6 +193,10 @@ export class Connection implements Endpoint, Emitter {
       this.scaling = false;
       receiver.shift = 0;
     }
+    // RFC 3168 §6.1.1: a SYN asks with both flags, a SYN-ACK agrees with one.
+    const mark = segment.flags & (ECE | CWR);
+    if (segment.hasAck) this.ecn = this.config.ecn === true && mark === ECE;
+    else this.ecn = this.config.ecn !== false && mark === (ECE | CWR);
     this.selective &&= sackPermitted;
     this.timestamps &&= hasTimestamps;
     if (this.timestamps) {
@@ -197,7 +217,8 @@ export class Connection implements Endpoint, Emitter {
     const lostSyn = recovery.backoffs > 0;
     this.state = sender.finQueued ? states.FIN_WAIT_1 : states.ESTABLISHED;
     if (lostSyn) recovery.rtt.restartAfterLostSyn();
-    else recovery.rtt.sample(this.host.now - this.synSentAt);
+    // A SYN-ACK that answered two SYNs tells no time (Karn).
+    else if (!this.#synRepeated) recovery.rtt.sample(this.host.now - this.synSentAt);
     recovery.timeoutAt = NEVER;
     recovery.backoffs = 0;
     recovery.retries = 0;
@@ -223,25 +244,47 @@ export class Connection implements Endpoint, Emitter {
 
   /** The next bytes in order, at most `maxBytes`; null if there are none now. */
   take(maxBytes = 0x7fffffff): Uint8Array | null {
-    const chunk = this.receiver.queue.take(maxBytes);
-    if (chunk !== null && states.receiveIsOpen(this.state) && this.receiver.wantsWindowUpdate()) {
-      this.host.schedule(this);
+    const { receiver, host } = this;
+    const chunk = receiver.queue.take(maxBytes);
+    if (chunk === null) return null;
+    this.accountMemory();
+    if (states.receiveIsOpen(this.state)) {
+      receiver.taken(chunk.length, host.now, this.sender.recovery.rtt.smoothedMs);
+      if (receiver.wantsWindowUpdate()) host.schedule(this);
     }
     return chunk;
   }
 
   /** Bytes that may be queued before the application should wait. */
   get sendSpace(): number {
-    return Math.max(0, this.config.sendBuffer - this.sender.queue.length);
+    const { sendBuffer, autoTuning } = this.config;
+    const { congestion, queue } = this.sender;
+    // Two windows keep the network busy while the application is told and answers.
+    const wanted = autoTuning ? Math.max(LEAST_SEND_BUFFER, 2 * congestion.window) : sendBuffer;
+    return Math.max(0, Math.min(sendBuffer, wanted) - queue.length);
+  }
+
+  /** Tells the stack how much is held for our reader. */
+  accountMemory(): void {
+    const { held } = this.receiver;
+    this.host.memory += held - this.#accounted;
+    this.#accounted = held;
   }
 
   /** Queues `data` by reference. Throws `EPIPE` once sending is over, or what ended the connection. */
   send(data: Uint8Array): void {
     if (this.error !== null) throw this.error;
     if (this.sender.finQueued || this.state === states.CLOSED) throw this.#failure('EPIPE', 'write');
-    if (this.sender.drained) this.waitingSince = this.host.now;
+    if (this.sender.drained) this.#beginWaiting();
     this.sender.queue.push(data);
     this.host.schedule(this);
+  }
+
+  /** The first that is to be acknowledged after a time without: the user timeout counts from now. */
+  #beginWaiting(): void {
+    // A call of the user's comes at any time after the latest batch.
+    this.host.touch();
+    this.waitingSince = this.host.now;
   }
 
   /** CLOSE of RFC 9293 §3.10.4 for the sending half: FIN after what is queued. */
@@ -251,6 +294,7 @@ export class Connection implements Endpoint, Emitter {
       this.#end(null);
       return;
     }
+    if (this.sender.drained) this.#beginWaiting();
     this.sender.finQueued = true;
     if (this.state === states.ESTABLISHED) this.state = states.FIN_WAIT_1;
     else if (this.state === states.CLOSE_WAIT) this.state = states.LAST_ACK;
@@ -324,6 +368,8 @@ export class Connection implements Endpoint, Emitter {
     const opening = this.state === states.SYN_SENT || this.state === states.SYN_RECEIVED;
     switch (kind) {
       case 'packet-too-big':
+        // The path has the new MTU when this turn is over.
+        this.host.schedule(this);
         return true;
       case 'port-unreachable':
       case 'protocol-unreachable':
@@ -346,14 +392,6 @@ export class Connection implements Endpoint, Emitter {
       default:
         return true;
     }
-  }
-
-  /** The path MTU has gone down. */
-  onPathMtu(): void {
-    if (!states.isSynchronized(this.state)) return;
-    this.updateSegment();
-    this.sender.onPathShrunk();
-    this.host.schedule(this);
   }
 
   // ---------------------------------------------------------------- sending
@@ -395,7 +433,7 @@ export class Connection implements Endpoint, Emitter {
       sender.initial,
       answering ? receiver.next : 0,
       length,
-      answering ? SYN | ACK : SYN,
+      this.#synFlags(answering),
       window,
     );
     const { bytes } = frame;
@@ -410,9 +448,16 @@ export class Connection implements Endpoint, Emitter {
     if (answering) receiver.acknowledged(false);
     this.synPending = false;
     this.synSentAt = host.now;
-    if (sender.next === sender.initial) sender.next = advance(sender.initial, 1);
+    this.#synRepeated = sender.next !== sender.initial;
+    if (!this.#synRepeated) sender.next = advance(sender.initial, 1);
     const { recovery } = sender;
     recovery.timeoutAt = host.now + recovery.rtt.backedOffMs(recovery.backoffs);
+  }
+
+  #synFlags(answering: boolean): number {
+    if (answering) return SYN | ACK | (this.ecn ? ECE : 0);
+    // A SYN that got lost may have been dropped for its flags (RFC 3168 §6.1.1.1).
+    return this.config.ecn === true && this.sender.recovery.backoffs < 2 ? SYN | ECE | CWR : SYN;
   }
 
   get timestampNow(): number {
@@ -450,7 +495,10 @@ export class Connection implements Endpoint, Emitter {
     const frame = path.reserve(PROTOCOL_TCP, header + length);
     if (frame === null) return false;
     const window = receiver.advertise(this.scaling);
-    writeHeader(frame, this.localPort, this.remotePort, sequence, receiver.next, header, flags, window);
+    // Only data that is new carries ECT (RFC 3168 §6.1.5).
+    const isNew = length > 0 && sequence === this.sender.next;
+    const marked = this.ecn ? flags | this.#ecnFlags(isNew) : flags;
+    writeHeader(frame, this.localPort, this.remotePort, sequence, receiver.next, header, marked, window);
     let at = frame.start + HEADER;
     if (timestamps)
       at = options.writeTimestamps(frame.bytes, at, this.timestampNow, receiver.timestampRecent);
@@ -459,10 +507,35 @@ export class Connection implements Endpoint, Emitter {
       this.sender.queue.copyTo(frame.bytes, at, offset, length);
       if (length > this.sender.segment) frame.segmentSize = this.sender.segment;
     }
-    finish(path, frame);
+    finish(path, frame, this.ecn && isNew ? ECN_CAPABLE : undefined);
     receiver.acknowledged(length > 0);
     this.host.counters.outSegs++;
     return true;
+  }
+
+  #ecnFlags(isNew: boolean): number {
+    let flags = this.#echoMark ? ECE : 0;
+    if (isNew && this.#reducedPending) {
+      flags |= CWR;
+      this.#reducedPending = false;
+    }
+    return flags;
+  }
+
+  /** The marks of a received segment: its own, and what it says of ours (RFC 3168 §6.1.2, §6.1.3). */
+  takeMarks(segment: Segment): void {
+    if (!this.ecn) return;
+    const { sender, receiver } = this;
+    if ((segment.flags & CWR) !== 0) this.#echoMark = false;
+    if (segment.congestionMarked && !this.#echoMark) {
+      this.#echoMark = true;
+      receiver.ackNow = true;
+    }
+    if ((segment.flags & ECE) === 0 || segment.hasSyn || before(segment.acknowledgment, this.#reducedUntil))
+      return;
+    this.#reducedUntil = sender.next;
+    this.#reducedPending = true;
+    sender.recovery.onCongestionMark(sender.una, sender.next, this.host.now);
   }
 
   /** Payload bytes per segment, after the path MTU, the peer's MSS and the options that go with data now. */
@@ -473,6 +546,7 @@ export class Connection implements Endpoint, Emitter {
       (this.selective ? options.sackLength(receiver.sackBlocks(this.timestamps)) : 0);
     const { mtu } = path;
     if (mtu === this.#pathMtu && optionBytes === this.#optionBytes) return;
+    const hasShrunk = mtu < this.#pathMtu;
     this.#pathMtu = mtu;
     this.#optionBytes = optionBytes;
     const most = Math.min(this.peerMss, mtu - path.headerLength - HEADER, this.config.maxSegment);
@@ -481,6 +555,7 @@ export class Connection implements Endpoint, Emitter {
     const { segmentation } = path.transmit;
     const room = Math.min(segmentation - ETHERNET_HEADER, 0xffff) - path.headerLength - HEADER - optionBytes;
     sender.largeSegment = segmentation > 0 ? room - (room % sender.segment) : 0;
+    if (hasShrunk) sender.onPathShrunk();
   }
 
   // ---------------------------------------------------------------- time
@@ -518,6 +593,7 @@ export class Connection implements Endpoint, Emitter {
     if (now >= receiver.ackDeadline) {
       // The application did not answer in time: what it receives is acknowledged promptly for a while.
       receiver.ackNow = true;
+      receiver.ackDeadline = NEVER;
       receiver.interactive = false;
     }
     if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, now);
@@ -547,6 +623,8 @@ export class Connection implements Endpoint, Emitter {
       }
       recovery.retries++;
       recovery.backoffs++;
+      // Also where the device has no room for it now.
+      recovery.timeoutAt = now + recovery.rtt.backedOffMs(recovery.backoffs);
       this.synPending = true;
       host.counters.retransSegs++;
       return;
@@ -562,6 +640,7 @@ export class Connection implements Endpoint, Emitter {
   #onPersistTimeout(now: number): void {
     const { sender } = this;
     if (sender.persistRetries >= this.config.dataRetries) {
+      this.#reset();
       this.fail(this.softError ?? 'ETIMEDOUT');
       return;
     }
@@ -593,6 +672,7 @@ export class Connection implements Endpoint, Emitter {
   }
 
   startFinTimeout(): void {
+    this.host.touch();
     this.finTimeoutAt = this.host.now + this.config.finTimeoutMs;
     this.#rearm();
   }
@@ -624,6 +704,8 @@ export class Connection implements Endpoint, Emitter {
 
   /** The peer is done, we are done, all is acknowledged: only TIME-WAIT is left, which needs no connection. */
   finishInTimeWait(): void {
+    // The handler may have ended it meanwhile.
+    if (this.isOver) return;
     this.host.enterTimeWait(this);
     this.#end(null);
   }
@@ -652,6 +734,7 @@ export class Connection implements Endpoint, Emitter {
     counters.pruned += this.receiver.pruned;
     this.sender.clear();
     this.receiver.end(this.detached);
+    this.accountMemory();
     const { listener, handler } = this;
     this.listener = null;
     listener?.forget(this);

@@ -1,6 +1,6 @@
 import { set16, set32 } from '../bytes/index.ts';
 import { complement, fold, pseudoHeaderSum, sum } from '../checksum/index.ts';
-import type { IpPath } from '../ip.ts';
+import type { CommitOptions, IpPath } from '../ip.ts';
 import { PROTOCOL_TCP } from '../ip.ts';
 import { CHECKSUM_PARTIAL, type Frame } from '../netif/netif.ts';
 import { TIMESTAMPS_LENGTH, writeTimestamps } from './options.ts';
@@ -29,7 +29,7 @@ export function writeHeader(
 }
 
 /** Fills the checksum field, or leaves that to the device, and sends the frame. */
-export function finish(path: IpPath, frame: Frame): void {
+export function finish(path: IpPath, frame: Frame, options?: CommitOptions): void {
   const { bytes, start, end } = frame;
   const pseudo = pseudoHeaderSum(path.source, path.destination, PROTOCOL_TCP, end - start);
   if (path.transmit.checksum === 'partial') {
@@ -40,7 +40,7 @@ export function finish(path: IpPath, frame: Frame): void {
   } else {
     set16(bytes, start + wire.CHECKSUM, complement(sum(bytes, start, end, pseudo)));
   }
-  path.commit(frame);
+  path.commit(frame, options);
 }
 
 /** A RST, or an ACK that no connection stands behind. False if the device is full. */

@@ -15,6 +15,9 @@ export interface TcpHost {
   /** Reused for every ACK. */
   readonly delivery: Delivery;
   readonly counters: TcpCounters;
+  /** Bytes held for applications, bookkeeping included, all connections together. */
+  memory: number;
+  readonly isShortOfMemory: boolean;
   /** Reads the clock anew. */
   touch(): void;
   /** Has `output` of the connection run at the end of this batch or turn. */

@@ -7,7 +7,7 @@ import { emitBare } from './emit.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
 import * as states from './state.ts';
-import { RST } from './wire.ts';
+import { FIN, RST, SYN } from './wire.ts';
 
 /** RFC 7323 §5.5: a TS.Recent older than this many ms says nothing. */
 const TIMESTAMP_LIFETIME_MS = 24 * 24 * 3600 * 1000;
@@ -112,8 +112,11 @@ function isWithinWindow(connection: Connection, segment: Segment): boolean {
   if (connection.state === states.SYN_RECEIVED && segment.hasSyn && segment.sequence === receiver.initial) {
     // Our SYN-ACK was lost, or both ends opened at once and this is the answer.
     if (segment.hasAck && segment.acknowledgment === sender.next) {
-      segment.flags &= ~0x02;
+      segment.flags &= ~SYN;
       segment.sequence = advance(segment.sequence, 1);
+      // The window of a SYN is never scaled (RFC 7323 §2.2); who takes it from here will.
+      segment.window >>>= sender.shift;
+      receiver.ackNow = true;
       return true;
     }
     connection.synPending = true;
@@ -122,7 +125,7 @@ function isWithinWindow(connection: Connection, segment: Segment): boolean {
   if (receiver.window === 0 && segment.sequence === receiver.next) {
     // RFC 9293 §3.10.7.4: with a zero window, the ACK counts though the text cannot be taken.
     segment.end = segment.start;
-    segment.flags &= ~0x01;
+    segment.flags &= ~FIN;
     receiver.ackNow = true;
     return true;
   }
@@ -189,7 +192,7 @@ function receiveReset(connection: Connection, segment: Segment): void {
 
 /** Fifth check: the acknowledgment. False if the segment goes no further. */
 function receiveAck(connection: Connection, segment: Segment): boolean {
-  const { sender, receiver, host } = connection;
+  const { sender, host } = connection;
   const ack = segment.acknowledgment;
   if (connection.state === states.SYN_RECEIVED) {
     if (atOrBefore(ack, sender.una) || after(ack, sender.next)) {
@@ -212,10 +215,9 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     connection.handler?.connected(connection);
     return !connection.isOver;
   }
-  // RFC 5961 §5.2: an ACK far below what was ever in flight is a guess.
+  // RFC 5961 §5.2: an ACK far below what was ever in flight, or of what was never sent, is a guess.
   if (distance(sender.una, ack) > sender.maxWindow || after(ack, sender.ackLimit)) {
-    if (after(ack, sender.ackLimit)) receiver.ackNow = true;
-    else challenge(connection);
+    challenge(connection);
     return false;
   }
   if (after(sender.una, ack)) {
@@ -223,6 +225,7 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     return true;
   }
   const previous = sender.una;
+  connection.takeMarks(segment);
   const echoOld = echoesOlder(connection, segment);
   const moved = sender.onAck(
     segment,
@@ -282,7 +285,9 @@ function receiveText(connection: Connection, segment: Segment): void {
     return;
   }
   const heldBefore = receiver.queue.length;
+  receiver.frugal = host.isShortOfMemory;
   receiver.accept(segment, host.keeper, !connection.selective);
+  connection.accountMemory();
   if (receiver.finished) onFin(connection);
   if (connection.isOver) return;
   if (receiver.queue.length > heldBefore || receiver.finished) connection.handler?.readable(connection);
@@ -290,7 +295,6 @@ function receiveText(connection: Connection, segment: Segment): void {
 
 /** Eighth check: the peer's FIN is in order now. */
 function onFin(connection: Connection): void {
-  const { sender } = connection;
   switch (connection.state) {
     case states.ESTABLISHED:
       connection.state = states.CLOSE_WAIT;
@@ -300,7 +304,6 @@ function onFin(connection: Connection): void {
       connection.state = states.CLOSING;
       return;
     case states.FIN_WAIT_2: {
-      void sender;
       // The ACK of this FIN is sent by what stays in TIME-WAIT.
       const { handler } = connection;
       handler?.readable(connection);

@@ -1,4 +1,4 @@
-import { allocate, copy } from '../bytes/index.ts';
+import { allocate, copy, EMPTY } from '../bytes/index.ts';
 import type { Frame } from '../netif/netif.ts';
 
 /**
@@ -97,6 +97,8 @@ export class ReceiveQueue {
   }
 
   #drop(): void {
+    // Nothing that was taken is held on to.
+    this.#bytes[this.#first] = EMPTY;
     this.#first++;
     if (this.#first === this.#bytes.length) {
       this.#bytes.length = 0;

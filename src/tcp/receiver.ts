@@ -8,6 +8,8 @@ import { advance, after, atOrAfter, atOrBefore, before, distance, earlier, later
 
 /** ACKs sent at once when a connection is young or has lost something, so that the peer's window can open. */
 const QUICK_ACKS = 16;
+/** The receive buffer before anything is known of path and application. */
+const INITIAL_LIMIT = 1 << 20;
 /** Most SACK blocks beside a timestamps option (RFC 2018 §3). */
 const MAX_BLOCKS = 3;
 const MAX_BLOCKS_WITHOUT_TIMESTAMPS = 4;
@@ -24,8 +26,15 @@ export class Receiver {
   edge = 0;
   /** Rcv.Wind.Shift (RFC 7323 §2.2). */
   shift = 0;
-  /** Most bytes held for the application. */
+  /** Most bytes held for the application now; grows to `maximum` as the application keeps up. */
   limit: number;
+  readonly maximum: number;
+  /** Bytes taken by the application: in all, and when the present measurement began. */
+  #taken = 0;
+  #measuredTaken = 0;
+  #measuredAt = -1;
+  /** What the application took in the busiest round trip. */
+  #space: number;
   /** Largest segment payload seen: what "full-sized" means for delayed ACKs. */
   peerSegment = 536;
   /** Sequence number of the peer's FIN where it came ahead of data. */
@@ -54,6 +63,9 @@ export class Receiver {
   /** When the delayed ACK is due; Infinity if none is. */
   ackDeadline = Number.POSITIVE_INFINITY;
 
+  /** The stack is short of memory: nothing is held out of order, and no window is opened beyond the least. */
+  frugal = false;
+
   /** A duplicate to report first (RFC 2883). */
   #duplicateKnown = false;
   #duplicateLeft = 0;
@@ -67,7 +79,30 @@ export class Receiver {
   pruned = 0;
 
   constructor(config: TcpConfig) {
-    this.limit = config.receiveBuffer;
+    this.maximum = config.receiveBuffer;
+    this.limit = config.autoTuning ? Math.min(config.receiveBuffer, INITIAL_LIMIT) : config.receiveBuffer;
+    this.#space = this.limit / 2;
+  }
+
+  /**
+   * Dynamic right-sizing (Fisk and Feng, 2001; as Linux does it): a window that
+   * the application empties once per round trip must be twice what it took, or
+   * it would be what limits the sender.
+   */
+  taken(bytes: number, now: number, rttMs: number): void {
+    this.#taken += bytes;
+    if (this.limit === this.maximum) return;
+    if (this.#measuredAt < 0) this.#measuredAt = now;
+    if (now - this.#measuredAt < rttMs) return;
+    const copied = this.#taken - this.#measuredTaken;
+    if (copied > this.#space) {
+      // The sender may double its rate in the next round trip already.
+      const wanted = 2 * copied + 2 * (copied - this.#space) + 16 * this.peerSegment;
+      if (wanted > this.limit) this.limit = Math.min(this.maximum, Math.ceil(wanted));
+      this.#space = copied;
+    }
+    this.#measuredTaken = this.#taken;
+    this.#measuredAt = now;
   }
 
   /** The smallest shift that lets a 16-bit field tell of the whole buffer (RFC 7323 §2.3). */
@@ -95,6 +130,11 @@ export class Receiver {
     return this.#reassembly === null ? 0 : this.#reassembly.bytes;
   }
 
+  /** What is held, bookkeeping included. */
+  get held(): number {
+    return this.queue.cost + (this.#reassembly === null ? 0 : this.#reassembly.cost);
+  }
+
   get hasHoles(): boolean {
     return this.#reassembly !== null && this.#reassembly.runs.length > 0;
   }
@@ -106,7 +146,9 @@ export class Receiver {
     const first = segment.sequence;
     if (length === 0) {
       if (window === 0) return first === this.next;
-      return atOrAfter(first, this.next) && before(first, this.edge);
+      // The right edge itself is let in: a peer that has filled the window acknowledges from there, and RFC
+      // 9293's table would have us deaf to it until the first hole is filled.
+      return atOrAfter(first, this.next) && atOrBefore(first, this.edge);
     }
     if (window === 0) return false;
     const last = advance(first, length - 1);
@@ -210,7 +252,7 @@ export class Receiver {
       this.duplicateBytes += distance(known.right, known.left);
       this.noteDuplicate(known.left, known.right);
     }
-    if (reassembly.cost > this.limit * 2) {
+    if (this.frugal || reassembly.cost > this.limit * 2) {
       this.pruned++;
       return;
     }
@@ -231,12 +273,17 @@ export class Receiver {
     // Rounded up, or the edge would move left by the bits that the shift drops (RFC 7323 §2.4).
     const field = Math.min(0xffff, (window + (1 << shift) - 1) >>> shift);
     const told = advance(this.next, field << shift);
-    if (after(told, this.edge)) this.edge = told;
+    if (!after(told, this.edge)) return field;
+    // Unless that happens for every few bytes: the window would never close to a peer that sends tiny segments.
+    if (distance(told, reachable) > (this.limit >>> 3) + (1 << shift)) return window >>> shift;
+    this.edge = told;
     return field;
   }
 
   #reachableEdge(): number {
-    const free = this.limit - this.queue.cost;
+    // Short of memory, the window closes as far as what the peer was promised allows.
+    const limit = this.frugal ? Math.min(this.limit, 4 * this.peerSegment) : this.limit;
+    const free = limit - this.queue.cost;
     return advance(this.next, free > 0 ? free : 0);
   }
 

@@ -12,6 +12,8 @@ export class Segment {
   sequence = 0;
   acknowledgment = 0;
   flags = 0;
+  /** The packet carried CE: the path is congested (RFC 3168 §5). */
+  congestionMarked = false;
   /** As in the header: not yet scaled. */
   window = 0;
   readonly options = new SegmentOptions();

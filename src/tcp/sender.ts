@@ -142,13 +142,16 @@ export class Sender {
 
   #repair(now: number, via: Emitter): boolean {
     const { recovery } = this;
+    if (recovery.holdsRepair && this.#mayHold()) return true;
     const { scoreboard } = recovery;
     const { pool } = scoreboard;
     for (let id = scoreboard.lost.head; id !== NONE; id = scoreboard.lost.head) {
       const sequence = pool.sequence[id]!;
-      const room = this.congestion.window - this.pipe;
+      const { pipe } = this;
+      const room = this.congestion.window - pipe;
       const length = distance(pool.end[id]!, sequence);
-      if (room < Math.min(this.segment, length)) {
+      // With nothing in flight one segment may go whatever the window: nothing else would ever open it.
+      if (pipe > 0 && room < Math.min(this.segment, length)) {
         this.limited = true;
         return true;
       }
@@ -159,6 +162,11 @@ export class Sender {
       if (!this.#retransmit(id, now, via, this.#quantum(room))) return false;
     }
     return true;
+  }
+
+  /** RFC 5682 §2.1 step 2b: only if there is new data that may go; else the timeout is taken at its word. */
+  #mayHold(): boolean {
+    return this.unsent > 0 && this.window > this.outstanding;
   }
 
   /** Sends the lost segment `id` again, at most `most` bytes of it; false if the device is full. */
@@ -197,7 +205,8 @@ export class Sender {
     const { segment } = this;
     const pipe = this.pipe;
     const room = this.congestion.window - pipe;
-    if (room < Math.min(segment, unsent)) {
+    // A window of less than a segment (its size changes with the options) must not stop all for good.
+    if (pipe > 0 && room < Math.min(segment, unsent)) {
       this.limited = true;
       return -1;
     }
@@ -218,7 +227,7 @@ export class Sender {
   #smallMayGo(): boolean {
     if (this.finQueued) return true;
     if (this.cork) return false;
-    return this.noDelay || !this.#smallOutstanding || atOrBefore(this.#smallEnd, this.una);
+    return this.noDelay || !this.#smallOutstanding;
   }
 
   #sendNew(length: number, now: number, via: Emitter, selective: boolean): boolean {
@@ -286,7 +295,7 @@ export class Sender {
     const { recovery } = this;
     const { scoreboard } = recovery;
     const first = scoreboard.first;
-    if (first === NONE) return;
+    if (first === NONE || scoreboard.headIsSacked) return;
     scoreboard.trimTo(first, this.segment);
     if (scoreboard.isInFlight(first)) scoreboard.markLost(first);
     if (!this.#retransmit(first, now, via, this.segment)) return;
@@ -349,7 +358,7 @@ export class Sender {
     const window = segment.window << this.shift;
     const sameWindow = window === this.window;
     // RFC 5681 §2: what makes an ACK a duplicate.
-    const duplicate = ack === before_ && wasOutstanding > 0 && segment.length === 0 && sameWindow;
+    const duplicate = ack === before_ && segment.length === 0 && sameWindow;
     if (after(ack, this.next)) this.#acceptProbe(ack);
 
     this.#updateWindow(segment, ack, window);
@@ -375,7 +384,7 @@ export class Sender {
       this.#peak = this.pipe;
     }
     this.congestion.segment = this.segment;
-    if (wasOutstanding > 0) recovery.onAck(event, delivery, now);
+    if (wasOutstanding > 0 || recovery.awaitsProbe) recovery.onAck(event, delivery, now);
     if (this.window === 0 || this.persistRetries > 0) {
       // Someone is there: whatever the window, the connection is not given up.
       this.persistRetries = 0;
@@ -444,10 +453,10 @@ export class Sender {
   /** Everything below `ack` is done with. Returns the bytes of data among it. */
   #release(ack: number): number {
     let bytes = distance(ack, this.una);
-    // Our SYN and FIN took a sequence number each and no byte of the queue.
-    if (this.una === this.initial) bytes--;
+    // Our FIN took a sequence number and no byte of the queue.
     if (this.finSent && ack === this.next) bytes--;
     this.una = ack;
+    if (atOrBefore(this.#smallEnd, ack)) this.#smallOutstanding = false;
     if (bytes > 0) {
       this.queue.release(bytes);
       this.bytesAcknowledged += bytes;

@@ -32,6 +32,9 @@ import { stateName } from './state.ts';
 import { TimeWait, type TimeWaitHost, TimeWaitQueue } from './timewait.ts';
 import * as wire from './wire.ts';
 
+/** The two ECN bits set (RFC 3168 §5). */
+const CONGESTION_EXPERIENCED = 3;
+
 export interface TcpLayerOptions {
   readonly ip: IpLayer;
   readonly clock: Clock;
@@ -67,6 +70,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   readonly counters: TcpCounters = tcpCounters();
   readonly config: TcpConfig;
   now: number;
+  memory = 0;
 
   readonly #ip: IpLayer;
   readonly #clock: Clock;
@@ -170,10 +174,18 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     const path = this.#ip.path(remote, options.local);
     const local = path.source;
     const localPort = this.#localPort(local, options.localPort ?? 0, remote, remotePort);
+    const previous = this.#table.find(local, localPort, remote, remotePort);
     this.touch();
     const tuple = { path, local: local.copy(), localPort, remote: remote.copy(), remotePort };
     const connection = new Connection(this, resolveConfig(this.config, options.options ?? {}), tuple);
-    const { isn, timestampOffset } = this.#sequences.generate(local, localPort, remote, remotePort, this.now);
+    const generated = this.#sequences.generate(local, localPort, remote, remotePort, this.now);
+    const { timestampOffset } = generated;
+    let { isn } = generated;
+    if (previous instanceof TimeWait) {
+      // A connection that was faster than the ISN's clock has left it behind.
+      if (!previous.allows(isn)) isn = advance(previous.sendNext, 0x20000);
+      this.#endTimeWait(previous);
+    }
     this.#table.add(connection);
     this.counters.activeOpens++;
     connection.open(isn, timestampOffset);
@@ -188,10 +200,8 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     if (asked !== 0) {
       checkPort(asked, 1, 'connect');
       const other = this.#table.find(local, asked, remote, remotePort);
-      // A port that was asked for by number may leave TIME-WAIT: our clock-driven ISN is above the old one.
-      if (other instanceof TimeWait) {
-        this.#endTimeWait(other);
-      } else if (other !== null) {
+      // A port that was asked for by number may leave TIME-WAIT: our ISN will be above the old numbers.
+      if (other !== null && !(other instanceof TimeWait)) {
         throw new NetError('EADDRINUSE', { syscall: 'connect', address: local.toString(), port: asked });
       }
       return asked;
@@ -235,6 +245,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
       this.counters.inErrs++;
       return;
     }
+    segment.congestionMarked = (packet.trafficClass & CONGESTION_EXPERIENCED) === CONGESTION_EXPERIENCED;
     const endpoint = this.#table.find(packet.destination, destinationPort, packet.source, sourcePort);
     if (endpoint !== null) endpoint.receive(segment);
     else this.#receiveUnknown(packet, segment, sourcePort, destinationPort);
@@ -385,6 +396,10 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.flush();
   }
 
+  get isShortOfMemory(): boolean {
+    return this.memory > this.config.memoryLimit;
+  }
+
   mayChallenge(): boolean {
     const limit = this.config.challengeAckLimit;
     if (limit === 0) return true;
@@ -410,7 +425,9 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.#table.remove(connection);
     if (this.#timeWaits.size >= this.config.maxTimeWait) {
       this.counters.timeWaitOverflows++;
-      this.#endTimeWait(this.#timeWaits.oldest!);
+      const { oldest } = this.#timeWaits;
+      if (oldest === null) return;
+      this.#endTimeWait(oldest);
     }
     this.#table.add(timeWait);
     this.renew(timeWait);
@@ -470,6 +487,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
       timeWait: this.#timeWaits.size,
       listeners: listening,
       segmentsInFlight: this.pool.live,
+      receiveMemory: this.memory,
       states: inState,
     };
   }

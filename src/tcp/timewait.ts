@@ -34,8 +34,8 @@ export class TimeWait implements Endpoint {
   readonly #sendNext: number;
   readonly #receiveNext: number;
   readonly #timestamps: boolean;
-  readonly #timestampRecent: number;
   readonly #timestampOffset: number;
+  #timestampRecent: number;
 
   constructor(host: TimeWaitHost, connection: Connection) {
     this.#host = host;
@@ -47,8 +47,8 @@ export class TimeWait implements Endpoint {
     this.#sendNext = connection.sender.next;
     this.#receiveNext = connection.receiver.next;
     this.#timestamps = connection.timestamps;
-    this.#timestampRecent = connection.receiver.timestampRecent;
     this.#timestampOffset = connection.timestampOffset;
+    this.#timestampRecent = connection.receiver.timestampRecent;
   }
 
   /** RFC 9293 §3.10.7.4 for TIME-WAIT, with RFC 6191 and RFC 1337. */
@@ -60,6 +60,10 @@ export class TimeWait implements Endpoint {
       return;
     }
     if (segment.hasFin) {
+      const { hasTimestamps, timestampValue } = segment.options;
+      if (hasTimestamps && after(timestampValue, this.#timestampRecent)) {
+        this.#timestampRecent = timestampValue;
+      }
       this.#host.renew(this);
       this.acknowledge();
       return;

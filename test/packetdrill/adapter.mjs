@@ -47,6 +47,8 @@ function tcpOptions(knobs) {
   take('windowScaling+timestamps', (v) => (options.windowScaling = options.timestamps = isOn(v)));
   take('rmem', (v) => (options.receiveBuffer = initial(v)));
   take('wmem', (v) => (options.sendBuffer = initial(v)));
+  take('ecn', (v) => (options.ecn = v === '2' ? 'passive' : isOn(v)));
+  take('frto', (v) => (options.frto = isOn(v)));
   take('synRetries', (v) => (options.synRetries = Number(v)));
   take('synAckRetries', (v) => (options.synAckRetries = Number(v)));
   take('retries', (v) => (options.dataRetries = Number(v)));
@@ -84,6 +86,9 @@ const PLAIN_OPTIONS = {
 };
 const KEEPALIVE_OPTIONS = ['SO_KEEPALIVE', 'TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT'];
 
+/** Those that are `TcpOptions`, fixed when a listener or connection is made. */
+const STACK_OPTIONS = { TCP_MAXSEG: 'maxSegment', SO_RCVBUF: 'receiveBuffer', SO_SNDBUF: 'sendBuffer' };
+
 class Socket {
   options = { ...PLAIN_OPTIONS };
   /** Those that the script has set: the rest stay the stack's. */
@@ -96,6 +101,8 @@ class Socket {
   pendingError = 0;
   failed = false;
   writeShut = false;
+  /** What `listen` was told. */
+  backlog = 0;
   readShut = false;
   /** Bytes taken from the stack and only peeked at. */
   peeked = null;
@@ -108,9 +115,8 @@ class Socket {
 
   /** `TcpOptions` for `listen` and `connect`. */
   stackOptions() {
-    const from = { TCP_MAXSEG: 'maxSegment', SO_RCVBUF: 'receiveBuffer', SO_SNDBUF: 'sendBuffer' };
     const options = {};
-    for (const [name, key] of Object.entries(from)) {
+    for (const [name, key] of Object.entries(STACK_OPTIONS)) {
       if (this.isSet.has(name)) options[key] = this.options[name];
     }
     return options;
@@ -218,6 +224,15 @@ export async function createSut(cfg) {
       throw error;
     }
   };
+  const relisten = (s) => {
+    s.listener?.close();
+    s.listener = tcp.listen({
+      address: s.bound && !s.bound.address.isUnspecified ? s.bound.address : null,
+      port: s.bound?.port ?? 0,
+      backlog: s.backlog,
+      options: s.stackOptions(),
+    });
+  };
   const addressOf = (text) => house.IpAddress.parse(text);
 
   const calls = {
@@ -233,13 +248,9 @@ export async function createSut(cfg) {
     listen(s, backlog) {
       if (s.connection) return fail('EINVAL');
       if (s.listener) return ok();
+      s.backlog = backlog;
       return attempt(() => {
-        s.listener = tcp.listen({
-          address: s.bound && !s.bound.address.isUnspecified ? s.bound.address : null,
-          port: s.bound?.port ?? 0,
-          backlog,
-          options: s.stackOptions(),
-        });
+        relisten(s);
         return ok();
       });
     },
@@ -274,7 +285,7 @@ export async function createSut(cfg) {
     },
     recv(s, length, flags) {
       if (!s.connection) return fail('ENOTCONN');
-      const data = s.readShut ? null : s.read(length, String(flags).includes('MSG_PEEK'));
+      const data = s.read(length, String(flags).includes('MSG_PEEK'));
       if (data) return ok(data.length, { data });
       if (s.pendingError) return fail(s.takeError());
       if (s.failed || s.readShut || s.connection.endOfStream) return ok(0, { data: new Uint8Array(0) });
@@ -317,6 +328,8 @@ export async function createSut(cfg) {
     setsockopt(s, _level, name, value) {
       if (!(name in PLAIN_OPTIONS)) return fail('ENOPROTOOPT');
       s.set(name, value);
+      // The stack's listeners are told when they are made.
+      if (s.listener && name in STACK_OPTIONS) relisten(s);
       return ok();
     },
     getsockopt(s, _level, name) {

@@ -88,7 +88,9 @@ class Life {
   /** One past the highest number sent. */
   #sentTo = 1;
   #finAt = -1;
+  /** What was sent, by number; up to `#payloadTo`. */
   #payload = new Uint8Array(4096);
+  #payloadTo = 1;
   #reset = false;
   /** Right edge that the peer has granted. */
   #granted = 0;
@@ -255,7 +257,7 @@ class Life {
       this.#payload = wider;
     }
     const payload = this.#payload;
-    const known = Math.max(0, Math.min(length, (this.#finAt >= 0 ? this.#finAt : this.#sentTo) - left));
+    const known = Math.max(0, Math.min(length, this.#payloadTo - left));
     for (let i = 0; i < known; i++) {
       if (payload[left + i] !== segment.bytes[segment.start + i]) {
         report(`byte ${left + i} is not what it was when it was first sent`);
@@ -263,6 +265,7 @@ class Life {
       }
     }
     payload.set(segment.bytes.subarray(segment.start, segment.end), left);
+    this.#payloadTo = Math.max(this.#payloadTo, left + length);
   }
 
   #checkAcknowledgment(segment: TcpSegment, peerSyn: TcpSegment, report: Report): void {

@@ -30,7 +30,8 @@ export class Rack {
   }
 
   /** RFC 8985 §6.2 steps 1–3. */
-  update(delivery: Delivery, now: number, rtt: RttEstimator): void {
+  update(delivery: Delivery, now: number, rtt: RttEstimator, una: number): void {
+    if (!after(this.#dsackRound, una)) this.#dsackRoundOpen = false;
     if (delivery.reorderedBytes > 0) this.reorderingSeen = true;
     if (delivery.latestSentAt < 0) return;
     const sample = now - delivery.latestSentAt;
@@ -47,15 +48,15 @@ export class Rack {
   }
 
   /** RFC 8985 §6.2 step 4: a D-SACK says that a retransmission was not needed: wait longer next time. */
-  onDuplicateReported(una: number, next: number): void {
-    if (this.#dsackRoundOpen && after(this.#dsackRound, una)) return;
+  onDuplicateReported(next: number): void {
+    if (this.#dsackRoundOpen) return;
     this.#dsackRoundOpen = true;
     this.#dsackRound = next;
     this.#multiplier++;
     this.#persist = PERSISTENCE;
   }
 
-  /** A recovery is over. */
+  /** A recovery, fast or by timeout, is over. */
   onRecoveryEnd(): void {
     if (this.#persist > 0 && --this.#persist === 0) this.#multiplier = 1;
   }

@@ -67,6 +67,11 @@ export class Recovery {
 
   /** When the first retransmission of this recovery went out (RFC 3522); Infinity before it. */
   firstRetransmitAt = NEVER;
+  /** It is not decided yet whether the latest timeout was right (F-RTO). */
+  #isJudging = false;
+  #timedOutAt = 0;
+  /** New data goes out before lost segments are repeated (F-RTO step 2b). */
+  holdsRepair = false;
   #canUndo = false;
   /** Bytes sent again in this recovery and not reported as duplicates. */
   #undoBytes = 0;
@@ -103,6 +108,11 @@ export class Recovery {
     return Math.max(0, distance(next, una) - sackedBytes - lostBytes - this.#presumed);
   }
 
+  /** A loss probe is out of which nothing has been heard (RFC 8985 §7.4): its answer may come with nothing in flight. */
+  get awaitsProbe(): boolean {
+    return this.#probeOutstanding;
+  }
+
   /** The nearest of the three deadlines. */
   get deadline(): number {
     return Math.min(this.timeoutAt, this.probeAt, this.reorderAt);
@@ -118,10 +128,11 @@ export class Recovery {
       this.retries = 0;
     }
     if (delivery.delivered > 0) this.#unansweredProbes = 0;
-    if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt);
+    if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt, una);
     this.#onDuplicateReports(event);
     this.#countDuplicates(event, delivery);
 
+    if (this.phase === LOSS && this.#isJudging) this.#judgeTimeout(event, delivery);
     if (this.phase !== OPEN) this.#progress(event);
     const lostBefore = this.scoreboard.lostBytes;
     this.#detect(event, now);
@@ -145,6 +156,13 @@ export class Recovery {
     this.#restartTimers(event, delivery.delivered > 0, now);
   }
 
+  /** The peer echoes a mark of the path (RFC 3168 §6.1.2); during a recovery the window is reduced already. */
+  onCongestionMark(una: number, next: number, now: number): void {
+    if (this.phase !== OPEN) return;
+    this.congestion.save();
+    this.congestion.onCongestionMark(this.pipe(una, next), now);
+  }
+
   #sample(event: AckEvent, delivery: Delivery, now: number): AckSample {
     SAMPLE.bytes = delivery.delivered;
     SAMPLE.now = now;
@@ -165,8 +183,10 @@ export class Recovery {
       this.#probeOutstanding = false;
       return;
     }
-    this.#rack.onDuplicateReported(event.una, event.next);
-    if (this.phase !== OPEN && this.#canUndo && this.#undoBytes <= 0) this.#undo();
+    this.#rack.onDuplicateReported(event.next);
+    // Before anything was sent again, a duplicate is the network's.
+    const repeated = this.firstRetransmitAt !== NEVER;
+    if (this.phase !== OPEN && this.#canUndo && repeated && this.#undoBytes <= 0) this.#undo();
   }
 
   /** Without SACK blocks, each duplicate ACK says that some segment left the network. */
@@ -179,7 +199,7 @@ export class Recovery {
         this.#presumed = atOrAfter(event.una, event.next) ? 0 : this.#presumed - counted;
         delivery.delivered = Math.max(0, delivery.delivered - counted);
       }
-    } else if (event.duplicate) {
+    } else if (event.duplicate && before(event.una, event.next)) {
       this.#duplicateAcks++;
       if (!event.selective) {
         const { segment } = this.congestion;
@@ -189,6 +209,27 @@ export class Recovery {
         this.#presumed = presumed;
       }
     }
+  }
+
+  /**
+   * F-RTO (RFC 5682 §3.1 with SACK, §2.1 without): the first ACK after a timeout
+   * lets new data out instead of repeating everything; if what was sent before
+   * the timeout arrives by itself, nothing was lost.
+   */
+  #judgeTimeout(event: AckEvent, delivery: Delivery): void {
+    const original = delivery.oldestOriginalSentAt;
+    if (original >= 0 && original < this.#timedOutAt) {
+      this.#isJudging = false;
+      this.holdsRepair = false;
+      if (this.#canUndo) this.#undo();
+      return;
+    }
+    if (event.acknowledged > 0 && !this.holdsRepair) {
+      this.holdsRepair = true;
+      return;
+    }
+    this.#isJudging = false;
+    this.holdsRepair = false;
   }
 
   /** A recovery is on and an ACK came: is it over, was it needless, what is the next hole? */
@@ -219,7 +260,8 @@ export class Recovery {
     const { duplicateThreshold } = this.#config;
     if (!event.selective) {
       // RFC 6582 §3.2 step 2: duplicates of what was repaired already must not start another recovery.
-      const fresh = !this.#endKnown || atOrAfter(event.una, this.#end);
+      if (this.phase === OPEN && this.#endKnown && atOrAfter(event.una, this.#end)) this.#endKnown = false;
+      const fresh = !this.#endKnown;
       if (this.phase === OPEN && this.#duplicateAcks >= duplicateThreshold && fresh) this.#markFirstLost();
       return;
     }
@@ -235,7 +277,7 @@ export class Recovery {
     }
   }
 
-  /** Whether `#end` says anything: a recovery has been. */
+  /** Whether `#end` says anything: a recovery has been, and SND.UNA has not passed it (after 2^31 bytes it would lie ahead again). */
   #endKnown = false;
 
   /** RFC 6675 IsLost by bytes: what lies more than the threshold below the highest SACKed byte. */
@@ -279,8 +321,10 @@ export class Recovery {
   }
 
   #leave(): void {
-    if (this.phase === FAST) this.#rack.onRecoveryEnd();
+    this.#rack.onRecoveryEnd();
     this.phase = OPEN;
+    this.#isJudging = false;
+    this.holdsRepair = false;
     this.#canUndo = false;
     this.firstRetransmitAt = NEVER;
     this.#presumed = 0;
@@ -301,9 +345,13 @@ export class Recovery {
     if (this.phase !== LOSS) {
       if (this.phase === OPEN) this.congestion.save();
       this.congestion.onTimeout(Math.max(this.pipe(una, next) + scoreboard.lostBytes, 0), now);
+      // RFC 5682 §2.1 step 1: not when a recovery was on, whose retransmissions would be taken for proof.
+      this.#isJudging = this.#config.frto && this.phase === OPEN;
+      this.#timedOutAt = now;
       this.#begin(next);
       this.phase = LOSS;
     } else {
+      this.#isJudging = false;
       // The same loss again: ssthresh stays (RFC 5681 §3.1), the window starts over.
       this.congestion.window = this.congestion.segment;
       this.#end = next;
@@ -312,6 +360,7 @@ export class Recovery {
     // Above a head that is SACKed, the peer has gone back on its word (RFC 2018 §8).
     if (scoreboard.headIsSacked) scoreboard.forgetSacks();
     scoreboard.markAllLost();
+    this.holdsRepair = false;
     this.#presumed = 0;
     this.#duplicateAcks = 0;
     this.#probeOutstanding = false;

@@ -20,6 +20,8 @@ export class Delivery {
   latestRetransmitted = false;
   /** Latest transmission time among segments that were sent only once: an RTT sample. -1: none. */
   sampleSentAt = -1;
+  /** Earliest transmission time among segments that were sent only once. -1: none. */
+  oldestOriginalSentAt = -1;
   /** A segment sent only once was delivered although a later one had been SACKed before it: the path reorders. */
   reorderedBytes = 0;
   /** RACK.fack: the highest sequence number that was SACKed before this ACK, if any was. */
@@ -37,6 +39,7 @@ export class Delivery {
     this.latestEnd = 0;
     this.latestRetransmitted = false;
     this.sampleSentAt = -1;
+    this.oldestOriginalSentAt = -1;
     this.reorderedBytes = 0;
   }
 }
@@ -219,6 +222,7 @@ export class Scoreboard {
     } else {
       into.delivered += length;
       if ((flags & LOST) !== 0) this.lostBytes -= length;
+      this.#note(flags, pool.sentAt[id]!, una, length, into);
     }
   }
 
@@ -250,7 +254,7 @@ export class Scoreboard {
       const flags = pool.flags[id]!;
       const length = distance(pool.end[id]!, pool.sequence[id]!);
       this.#deliver(id, flags, length, into);
-      pool.flags[id] = flags | SACKED;
+      pool.flags[id] = (flags & ~LOST) | SACKED;
       pool.sackedTo[id] = right;
       into.sacked += length;
       if (this.sackedBytes === 0 || after(pool.end[id]!, this.highestSacked)) {
@@ -274,19 +278,23 @@ export class Scoreboard {
     } else {
       this.inFlight.remove(pool, id);
     }
-    const sentAt = pool.sentAt[id]!;
+    this.#note(flags, pool.sentAt[id]!, pool.end[id]!, length, into);
+  }
+
+  /** What the arrival of a segment that ends at `end` tells of round trips and of the order of arrival. */
+  #note(flags: number, sentAt: number, end: number, length: number, into: Delivery): void {
     const retransmitted = (flags & RETRANSMITTED) !== 0;
     if (!retransmitted) {
       if (sentAt > into.sampleSentAt) into.sampleSentAt = sentAt;
+      if (into.oldestOriginalSentAt < 0 || sentAt < into.oldestOriginalSentAt) {
+        into.oldestOriginalSentAt = sentAt;
+      }
       // Against what was known before this ACK: one ACK may tell of several segments at once (RFC 8985 §6.2 step 3).
-      if (into.hadSacks && before(pool.end[id]!, into.highestBefore)) into.reorderedBytes += length;
+      if (into.hadSacks && before(end, into.highestBefore)) into.reorderedBytes += length;
     }
-    if (
-      sentAt > into.latestSentAt ||
-      (sentAt === into.latestSentAt && after(pool.end[id]!, into.latestEnd))
-    ) {
+    if (sentAt > into.latestSentAt || (sentAt === into.latestSentAt && after(end, into.latestEnd))) {
       into.latestSentAt = sentAt;
-      into.latestEnd = pool.end[id]!;
+      into.latestEnd = end;
       into.latestRetransmitted = retransmitted;
     }
   }

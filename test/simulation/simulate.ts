@@ -1,0 +1,69 @@
+import type { CaptureSink } from '../../src/netif/index.ts';
+import { SeededRandom } from '../../src/time/index.ts';
+import { drawLine, drawMtus, drawOffloads, drawTcpOptions } from './conditions.ts';
+import { Draw } from './draw.ts';
+import { Script } from './scenarios.ts';
+import { World, type WorldPlan } from './world.ts';
+
+export interface SimulationOptions {
+  /** Told of every event. */
+  readonly onEvent?: (line: string) => void;
+  /** One per host, in turn. */
+  readonly sinkFor?: (host: number) => CaptureSink;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  /** Equal for equal runs. */
+  readonly digest: number;
+  readonly frames: number;
+  readonly bytes: number;
+  /** How long it took in the network's time, ms. */
+  readonly virtualMs: number;
+  readonly conversations: number;
+}
+
+/** What the seed stands for. */
+function plan(seed: number, draw: Draw): { world: WorldPlan; ideal: boolean } {
+  const ideal = draw.chance(0.08);
+  const count = draw.pick([2, 2, 3, 3, 4]);
+  const offloads = drawOffloads(draw);
+  const mtus = drawMtus(draw, count);
+  const hosts = mtus.map((mtu) => ({ line: drawLine(draw, mtu, ideal), tcp: drawTcpOptions(draw) }));
+  const queueFrames = ideal ? 4096 : draw.pick([256, 256, 64, 1024]);
+  return { world: { seed, offloads, queueFrames, hosts }, ideal };
+}
+
+/** Runs one seed from beginning to end. Never rejects: what went wrong is a violation. */
+export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
+  const draw = new Draw(new SeededRandom(seed));
+  const { world: worldPlan, ideal } = plan(seed, draw);
+  const { sinkFor, onEvent } = options;
+  const world = new World(
+    worldPlan,
+    sinkFor === undefined ? undefined : worldPlan.hosts.map((_, i) => sinkFor(i)),
+  );
+  const { journal, clock, conversations } = world;
+  if (onEvent !== undefined) {
+    journal.onEvent = onEvent;
+    onEvent(`seed ${seed}${ideal ? ' (ideal lines)' : ''}: ${JSON.stringify(worldPlan)}`);
+  }
+  const script = new Script(world, draw, ideal);
+  script.write();
+  try {
+    await world.run(script.others);
+  } catch (error) {
+    journal.violation(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+  if (journal.violations.length > 0) for (const { stack } of world.hosts) void stack.close().catch(() => {});
+  return {
+    seed,
+    violations: journal.violations,
+    digest: journal.digest,
+    frames: journal.frames,
+    bytes: journal.bytes,
+    virtualMs: clock.now(),
+    conversations: conversations.length,
+  };
+}
