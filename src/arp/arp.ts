@@ -24,6 +24,8 @@ import {
 
 /** RFC 4861 §10 REACHABLE_TIME. */
 const REACHABLE_MS = 30_000;
+/** RFC 1122 §2.3.2.1. */
+const RETRANSMIT_MS = 1000;
 /** What all neighbours together can make us ask and answer. */
 const REQUESTS_PER_SECOND = 500;
 const REPLIES_PER_SECOND = 1000;
@@ -59,6 +61,7 @@ export class Arp implements EtherProtocol, NeighbourHost, ClaimHost {
   readonly ethertype = ETHERTYPE_ARP;
   readonly timers: TimerWheel;
   readonly random: Random;
+  readonly retransmitMs = RETRANSMIT_MS;
   readonly cache: NeighbourCache;
   readonly counters: ArpCounters = {
     inRequests: 0,
@@ -87,7 +90,7 @@ export class Arp implements EtherProtocol, NeighbourHost, ClaimHost {
     this.random = random;
     this.#onClaimed = onClaimed;
     this.#onConflict = onConflict;
-    this.cache = new NeighbourCache(this);
+    this.cache = new NeighbourCache(this, new Map());
     ethernet.register(this);
   }
 

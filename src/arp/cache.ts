@@ -3,30 +3,42 @@ import { EVICTED, FAILED, Neighbour, type NeighbourHost, PERMANENT, STALE } from
 /** Entries: twice a /24, and few enough that a stranger's forgeries cost no memory to speak of. */
 const CACHE_ENTRIES = 512;
 
+/** The part of a `Map` that is needed here. */
+export interface NeighbourMap<Address> {
+  readonly size: number;
+  get(address: Address): Neighbour<Address> | undefined;
+  set(address: Address, neighbour: Neighbour<Address>): void;
+  delete(address: Address): boolean;
+  values(): Iterable<Neighbour<Address>>;
+  clear(): void;
+}
+
 /**
  * The neighbours of one link, at most {@link CACHE_ENTRIES}. What we look up
  * may push out the least recently used; what strangers tell us may push out
  * only entries that nobody relies on.
  */
-export class NeighbourCache {
+export class NeighbourCache<Address = number> {
   evictions = 0;
-  readonly #host: NeighbourHost;
-  readonly #entries = new Map<number, Neighbour>();
+  readonly #host: NeighbourHost<Address>;
+  readonly #entries: NeighbourMap<Address>;
 
-  constructor(host: NeighbourHost) {
+  /** `entries` is an empty map, for the family's kind of address. */
+  constructor(host: NeighbourHost<Address>, entries: NeighbourMap<Address>) {
     this.#host = host;
+    this.#entries = entries;
   }
 
   get size(): number {
     return this.#entries.size;
   }
 
-  get(address: number): Neighbour | undefined {
+  get(address: Address): Neighbour<Address> | undefined {
     return this.#entries.get(address);
   }
 
   /** The entry of a neighbour that we want to send to. */
-  obtain(address: number): Neighbour {
+  obtain(address: Address): Neighbour<Address> {
     const known = this.#entries.get(address);
     if (known !== undefined) return known;
     if (this.#entries.size >= CACHE_ENTRIES) this.#evict(this.#leastUsed(true) ?? this.#leastUsed(false));
@@ -34,7 +46,7 @@ export class NeighbourCache {
   }
 
   /** The entry of a neighbour that wants to talk to us; null if that would cost one in use. */
-  admit(address: number): Neighbour | null {
+  admit(address: Address): Neighbour<Address> | null {
     const known = this.#entries.get(address);
     if (known !== undefined) return known;
     if (this.#entries.size >= CACHE_ENTRIES) {
@@ -51,13 +63,13 @@ export class NeighbourCache {
     this.#entries.clear();
   }
 
-  #add(address: number): Neighbour {
+  #add(address: Address): Neighbour<Address> {
     const neighbour = new Neighbour(this.#host, address);
     this.#entries.set(address, neighbour);
     return neighbour;
   }
 
-  #evict(neighbour: Neighbour | null): void {
+  #evict(neighbour: Neighbour<Address> | null): void {
     if (neighbour === null) return;
     this.evictions++;
     this.#entries.delete(neighbour.address);
@@ -65,8 +77,8 @@ export class NeighbourCache {
   }
 
   /** Idle entries are those that are not known to be in use: stale or failed. */
-  #leastUsed(idle: boolean): Neighbour | null {
-    let least: Neighbour | null = null;
+  #leastUsed(idle: boolean): Neighbour<Address> | null {
+    let least: Neighbour<Address> | null = null;
     for (const neighbour of this.#entries.values()) {
       const { state } = neighbour;
       if (state === PERMANENT || state === EVICTED) continue;

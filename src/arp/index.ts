@@ -1,3 +1,15 @@
 export { Arp, type ArpCounters } from './arp.ts';
+export { NeighbourCache } from './cache.ts';
 export type { AddressConflict } from './claim.ts';
-export { EVICTED, type Neighbour, type Waiting } from './neighbour.ts';
+export {
+  DELAY,
+  EVICTED,
+  FAILED,
+  INCOMPLETE,
+  Neighbour,
+  type NeighbourHost,
+  PROBE,
+  REACHABLE,
+  STALE,
+  type Waiting,
+} from './neighbour.ts';

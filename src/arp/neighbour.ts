@@ -20,8 +20,6 @@ export const EVICTED = 7;
 
 export type NeighbourState = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7;
 
-/** RFC 1122 §2.3.2.1: no more than one request per second and destination. */
-const RETRANSMIT_MS = 1000;
 const MAX_MULTICAST_SOLICIT = 3;
 /** RFC 4861 §10, which RFC 826 has no word about. */
 const DELAY_FIRST_PROBE_MS = 5000;
@@ -51,12 +49,14 @@ export interface Waiting {
 }
 
 /** What a neighbour entry asks of the cache it is in. */
-export interface NeighbourHost {
+export interface NeighbourHost<Address = number> {
   readonly timers: TimerWheel;
+  /** Between requests for an address: RFC 1122 §2.3.2.1 wants no more than one per second and destination. */
+  readonly retransmitMs: number;
   now(): number;
   defer(task: () => void): void;
-  /** Sends an ARP request for `address`, by broadcast or to `to`. */
-  request(address: number, to: MacAddress | null): void;
+  /** Sends an ARP request or a neighbour solicitation for `address`, to all or to `to`. */
+  request(address: Address, to: MacAddress | null): void;
   /** RFC 4861 §6.3.2: a random time around the base, so that neighbours do not go stale in step. */
   reachableMs(): number;
   /** Ever growing: the time of the least-recently-used order. */
@@ -66,17 +66,17 @@ export interface NeighbourHost {
 }
 
 /**
- * One neighbour on the link, with RFC 4861's reachability states over ARP: an
- * entry that goes unconfirmed is probed by unicast before it is given up.
+ * One neighbour on the link, with RFC 4861's reachability states, over ARP too:
+ * an entry that goes unconfirmed is probed by unicast before it is given up.
  */
-export class Neighbour {
-  /** The IPv4 address as int32. */
-  readonly address: number;
+export class Neighbour<Address = number> {
+  /** An IPv4 address as int32; whatever else the host understands. */
+  readonly address: Address;
   state: NeighbourState = INCOMPLETE;
   /** Null as long as packets must wait. */
   mac: MacAddress | null = null;
   lastUse: number;
-  readonly #host: NeighbourHost;
+  readonly #host: NeighbourHost<Address>;
   readonly #timer: Timer;
   #queue: Waiting[] = [];
   #queuedBytes = 0;
@@ -87,7 +87,7 @@ export class Neighbour {
   #verifiedAt = Number.NEGATIVE_INFINITY;
   #failScheduled = false;
 
-  constructor(host: NeighbourHost, address: number) {
+  constructor(host: NeighbourHost<Address>, address: Address) {
     this.#host = host;
     this.address = address;
     this.lastUse = host.nextUse();
@@ -142,11 +142,11 @@ export class Neighbour {
       this.#scheduleFailure();
     } else if (this.state === INCOMPLETE && !this.#timer.armed) {
       this.#tries = 0;
-      this.#solicit(null, RETRANSMIT_MS);
+      this.#solicit(null, this.#host.retransmitMs);
     }
   }
 
-  /** The neighbour's address was in an ARP packet; `solicited` if that was a reply to us. */
+  /** The neighbour's address was in an ARP or neighbour discovery packet; `solicited` if that was a reply to us. */
   heard(mac: MacAddress, solicited: boolean): void {
     switch (this.state) {
       case INCOMPLETE:
@@ -189,7 +189,7 @@ export class Neighbour {
   onTimer(): void {
     switch (this.state) {
       case INCOMPLETE:
-        if (this.#tries < MAX_MULTICAST_SOLICIT) this.#solicit(null, RETRANSMIT_MS);
+        if (this.#tries < MAX_MULTICAST_SOLICIT) this.#solicit(null, this.#host.retransmitMs);
         else this.#fail();
         return;
       case REACHABLE:
@@ -199,7 +199,7 @@ export class Neighbour {
       case DELAY:
         this.state = PROBE;
         this.#tries = 0;
-        this.#solicit(this.mac, RETRANSMIT_MS);
+        this.#solicit(this.mac, this.#host.retransmitMs);
         return;
       case PROBE:
         this.#probeUnanswered();
@@ -216,7 +216,7 @@ export class Neighbour {
     const candidate = this.#candidate;
     const verifying = candidate !== null;
     if (this.#tries < (verifying ? VERIFY_PROBES : MAX_UNICAST_SOLICIT)) {
-      this.#solicit(this.mac, verifying ? VERIFY_INTERVAL_MS : RETRANSMIT_MS);
+      this.#solicit(this.mac, verifying ? VERIFY_INTERVAL_MS : this.#host.retransmitMs);
     } else if (verifying) {
       this.#candidate = null;
       this.mac = candidate;

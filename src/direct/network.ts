@@ -3,8 +3,9 @@ import { type AddressConflict, Arp } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
 import { Ethernet } from '../ethernet/index.ts';
 import { Icmp } from '../icmp/index.ts';
+import type { LoopbackHandler } from '../internet/index.ts';
 import type { IpLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
-import { Ipv4, type LoopbackHandler, RoutingTable } from '../ipv4/index.ts';
+import { Ipv4, RoutingTable } from '../ipv4/index.ts';
 import type { Frame, Netif, NetifHandler } from '../netif/netif.ts';
 import type { StackStatistics } from '../stack.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
@@ -171,6 +172,8 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
       ip: {
         ...ipv4.counters,
         ...ipv4.egress.counters,
+        ipOutDiscards: ipv4.egress.outbox.discards,
+        checksumsCompleted: ipv4.egress.outbox.checksumsCompleted,
         ...ipv4.reassembly.counters,
         ipReasmPending: ipv4.reassembly.size,
         ipReasmPendingBytes: ipv4.reassembly.bytes,

@@ -1,5 +1,4 @@
 export { type ErrorSender, Ipv4, type Ipv4Counters } from './ipv4.ts';
-export type { LoopbackHandler } from './loopback.ts';
 export { Ipv4Packet } from './packet.ts';
 export { type Route, RoutingTable } from './routes.ts';
 export {

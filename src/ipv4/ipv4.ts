@@ -3,11 +3,11 @@ import type { Arp, Neighbour } from '../arp/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
 import { ETHERTYPE_IPV4, type Ethernet, type EtherProtocol } from '../ethernet/index.ts';
+import { Loopback, type LoopbackHandler } from '../internet/index.ts';
 import type { IpError, IpErrorKind, IpPath, IpProtocol } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Egress } from './egress.ts';
-import { Loopback, type LoopbackHandler } from './loopback.ts';
 import { Ipv4Packet } from './packet.ts';
 import { Ipv4Path, type Way, type WayFinder } from './path.ts';
 import { PathMtuCache, plateauBelow } from './path-mtu.ts';
@@ -303,7 +303,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
 
   /** The device, or the loopback, has room again. */
   writable(): void {
-    if (!this.egress.drain()) return;
+    if (!this.egress.outbox.drain()) return;
     for (const protocol of this.#registered) {
       try {
         protocol.writable();

@@ -1,12 +1,11 @@
 import type { IpAddress } from '../address/index.ts';
 import { EVICTED, type Neighbour } from '../arp/index.ts';
-import { copy } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
 import { ETHERNET_HEADER, ETHERTYPE_IPV4 } from '../ethernet/index.ts';
+import { HeldPacket, type HeldPath, LOOPBACK_MTU, LOOPBACK_OFFLOADS } from '../internet/index.ts';
 import { type CommitOptions, type IpErrorKind, type IpPath, PROTOCOL_TCP } from '../ip.ts';
 import { CHECKSUM_PARTIAL, type Frame, type Offloads } from '../netif/netif.ts';
-import { type Egress, HeldPacket } from './egress.ts';
-import { LOOPBACK_MTU, LOOPBACK_OFFLOADS } from './loopback.ts';
+import type { Egress } from './egress.ts';
 import { DONT_FRAGMENT, fixedSum, HEADER, MAX_PACKET, writeHeader } from './wire.ts';
 
 /** How packets leave: to ourselves, by the link (next hop as int32, or a group's own entry), or not at all. */
@@ -33,7 +32,7 @@ export interface WayFinder {
  * unresolved neighbour, a packet to be cut, a full device's leftovers) goes
  * through a packet in memory of its own.
  */
-export class Ipv4Path implements IpPath {
+export class Ipv4Path implements IpPath, HeldPath {
   readonly source: IpAddress;
   readonly destination: IpAddress;
   readonly headerLength = HEADER;
@@ -105,7 +104,7 @@ export class Ipv4Path implements IpPath {
       if (frame !== null) frame.start += HEADER;
       return frame;
     }
-    return this.#egress.reserveHeld(total);
+    return this.#egress.outbox.reserve(total);
   }
 
   commit(frame: Frame, options?: CommitOptions): void {
@@ -134,14 +133,14 @@ export class Ipv4Path implements IpPath {
       protocol,
     );
     egress.counters.ipOutRequests++;
-    if (frame === egress.held) {
+    if (frame === egress.outbox.held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {
       egress.loopback.commit(frame, header);
     } else if (cut) {
-      this.#commitHeld(this.#copyToHeld(frame, header, total));
+      this.#commitHeld(egress.outbox.adopt(frame, header, total));
     } else {
-      if (frame.checksum === CHECKSUM_PARTIAL) egress.finish(frame);
+      if (frame.checksum === CHECKSUM_PARTIAL) egress.outbox.finish(frame);
       const neighbour = this.#neighbour!;
       neighbour.use();
       egress.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV4);
@@ -183,15 +182,6 @@ export class Ipv4Path implements IpPath {
     const { bytes, end } = frame;
     // Not from within the call that sends.
     this.#egress.clock.defer(() => this.report(bytes, end, 'net-unreachable'));
-  }
-
-  #copyToHeld(frame: Frame, header: number, total: number): Frame {
-    const held = this.#egress.hold(total);
-    copy(held.bytes, 0, frame.bytes, header, frame.end);
-    held.checksum = frame.checksum;
-    held.checksumStart = frame.checksumStart - header;
-    held.checksumOffset = frame.checksumOffset;
-    return held;
   }
 
   /** Whether a packet is built in the device's memory; a large one is unless it is sure to be cut. */

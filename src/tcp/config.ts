@@ -49,8 +49,11 @@ export interface TcpOptions {
   readonly ecn?: boolean | 'passive';
   /** F-RTO (RFC 5682): finds out whether a timeout was spurious before it repeats everything. Default true. */
   readonly frto?: boolean;
-  /** Spreads segments over the round trip instead of sending them in bursts. Default false. */
-  readonly pacing?: boolean;
+  /**
+   * Spreads segments over the round trip instead of sending them in bursts;
+   * `auto` does so where the round trip is longer than 4 ms. Default `auto`.
+   */
+  readonly pacing?: boolean | 'auto';
   /** Called after every ACK, transmission and timeout, where set: what TCP does, for plots. */
   readonly onTrace?: ((sample: TraceSample) => void) | null;
   /** Initial window in segments. Default 10 (RFC 6928). */
@@ -114,7 +117,7 @@ export const TCP_DEFAULTS: TcpConfig = {
   congestionControl: 'cubic',
   ecn: 'passive',
   frto: true,
-  pacing: false,
+  pacing: 'auto',
   onTrace: null,
   initialWindow: 10,
   maxSegment: 65_535,

@@ -19,6 +19,7 @@ import { type Emitter, Sender, STALLED } from './sender.ts';
 import { advance, before } from './sequence.ts';
 import type { State } from './state.ts';
 import * as states from './state.ts';
+import { trace } from './trace.ts';
 import { ACK, CWR, ECE, HEADER, RST, SYN } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -377,7 +378,8 @@ export class Connection implements Endpoint, Emitter {
         if (opening) this.fail('ECONNREFUSED');
         return true;
       case 'neighbour-unreachable':
-        if (opening) this.fail('EHOSTUNREACH');
+        // Whoever connects is told; a half-open connection of a listener waits for its SYN-ACK's retries.
+        if (this.state === states.SYN_SENT) this.fail('EHOSTUNREACH');
         else this.softError = 'EHOSTUNREACH';
         return true;
       case 'net-unreachable':
@@ -508,6 +510,7 @@ export class Connection implements Endpoint, Emitter {
       if (length > this.sender.segment) frame.segmentSize = this.sender.segment;
     }
     finish(path, frame, this.ecn && isNew ? ECN_CAPABLE : undefined);
+    if (length > 0) trace(this, isNew ? 'send' : 'retransmit', sequence, length);
     receiver.acknowledged(length > 0);
     this.host.counters.outSegs++;
     return true;
@@ -567,6 +570,7 @@ export class Connection implements Endpoint, Emitter {
     let at = Math.min(
       sender.recovery.deadline,
       sender.persistAt,
+      sender.pacedUntil,
       receiver.ackDeadline,
       this.finTimeoutAt,
       this.#keepAliveAt,
@@ -598,7 +602,10 @@ export class Connection implements Endpoint, Emitter {
     }
     if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, now);
     if (now >= recovery.timeoutAt) this.#onRetransmissionTimeout(now);
-    else if (now >= recovery.probeAt) sender.sendLossProbe(now, this, this.selective);
+    else if (now >= recovery.probeAt) {
+      trace(this, 'probe');
+      sender.sendLossProbe(now, this, this.selective);
+    }
     if (this.isOver) return;
     if (now >= sender.persistAt) this.#onPersistTimeout(now);
     if (this.isOver) return;
@@ -635,6 +642,7 @@ export class Connection implements Endpoint, Emitter {
       return;
     }
     recovery.onTimeout(sender.una, sender.next, now);
+    trace(this, 'timeout');
   }
 
   #onPersistTimeout(now: number): void {

@@ -7,6 +7,7 @@ import { emitBare } from './emit.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
 import * as states from './state.ts';
+import { trace } from './trace.ts';
 import { FIN, RST, SYN } from './wire.ts';
 
 /** RFC 7323 §5.5: a TS.Recent older than this many ms says nothing. */
@@ -239,6 +240,7 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     connection.waitingSince = host.now;
     connection.path.confirm();
   }
+  trace(connection, 'ack');
   if (moved > 0) connection.handler?.writable(connection);
   if (connection.isOver) return false;
   if (sender.finSent && sender.una === sender.next) onFinAcknowledged(connection);

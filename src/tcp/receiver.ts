@@ -1,7 +1,7 @@
 import { set32 } from '../bytes/index.ts';
 import type { TcpConfig } from './config.ts';
 import { sackLength, writeSackHeader } from './options.ts';
-import { Reassembly } from './reassembly.ts';
+import { Reassembly, type Run } from './reassembly.ts';
 import { type PayloadKeeper, ReceiveQueue } from './receive-queue.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance, earlier, later } from './sequence.ts';
@@ -340,17 +340,22 @@ export class Receiver {
   writeSack(bytes: Uint8Array, at: number, blocks: number): number {
     let to = writeSackHeader(bytes, at, blocks);
     let left = blocks;
+    let holder: Run | null = null;
     if (this.#duplicateKnown && left > 0) {
-      set32(bytes, to, this.#duplicateLeft);
-      set32(bytes, to + 4, this.#duplicateRight);
-      to += 8;
+      to = writeBlock(bytes, to, this.#duplicateLeft, this.#duplicateRight);
       left--;
+      // RFC 2883 §4.2: the run that holds the duplicate comes next, whatever came since.
+      holder = this.#reassembly?.holding(this.#duplicateLeft, this.#duplicateRight) ?? null;
+      if (holder !== null && left > 0) {
+        to = writeBlock(bytes, to, holder.left, holder.right);
+        left--;
+      }
     }
-    for (let i = 0; i < left; i++) {
+    for (let i = 0; left > 0; i++) {
       const run = this.#reassembly!.recent[i]!;
-      set32(bytes, to, run.left);
-      set32(bytes, to + 4, run.right);
-      to += 8;
+      if (run === holder) continue;
+      to = writeBlock(bytes, to, run.left, run.right);
+      left--;
     }
     return at + sackLength(blocks);
   }
@@ -361,4 +366,10 @@ export class Receiver {
     this.ackDeadline = Number.POSITIVE_INFINITY;
     if (discard) this.queue.clear();
   }
+}
+
+function writeBlock(bytes: Uint8Array, at: number, left: number, right: number): number {
+  set32(bytes, at, left);
+  set32(bytes, at + 4, right);
+  return at + 8;
 }

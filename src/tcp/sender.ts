@@ -9,6 +9,12 @@ import { advance, after, atOrAfter, atOrBefore, before, distance } from './seque
 import { ACK, FIN, PSH } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
+/** The timer's granule: what may be sent ahead of the pacing rate. */
+const PACING_CREDIT_MS = 1;
+/** Segments that go without pacing: the initial window (RFC 6928 §4). */
+const PACING_BURST = 10;
+/** With `auto`, shorter paths than this are not paced: the timer would be coarser than their bursts. */
+const PACING_RTT_MS = 4;
 
 /** Who puts segments on their way: the connection. */
 export interface Emitter {
@@ -63,6 +69,11 @@ export class Sender {
   /** Most bytes in flight since the last ACK that moved the window. */
   #peak = 0;
   lastSentAt = 0;
+
+  /** When pacing lets the next segment go; Infinity while it does not hold one back. */
+  pacedUntil = NEVER;
+  /** When the line is free again at the pacing rate, ms. */
+  #lineFreeAt = 0;
 
   /** Zero-window probing (RFC 9293 §3.8.6.1). */
   persistAt = NEVER;
@@ -122,14 +133,45 @@ export class Sender {
   /** Sends what may go now: lost segments first, then new ones. */
   output(now: number, via: Emitter, selective: boolean): typeof DONE | typeof STALLED {
     this.#restartIfIdle(now);
+    this.pacedUntil = NEVER;
     if (!this.#repair(now, via)) return STALLED;
-    while (true) {
+    while (!this.#isPaced(now)) {
       const length = this.#nextLength();
       if (length < 0) break;
       if (!this.#sendNew(length, now, via, selective)) return STALLED;
     }
     this.#schedulePersist(now);
     return DONE;
+  }
+
+  /** Whether pacing holds back what could go: sets `pacedUntil` if so. */
+  #isPaced(now: number): boolean {
+    const ahead = this.#lineFreeAt - now;
+    if (ahead <= PACING_CREDIT_MS) return false;
+    const rate = this.#pacingRate();
+    if (rate === 0) return false;
+    // A short burst goes at once: what an application writes now and then is never held back.
+    const credit = PACING_CREDIT_MS + (PACING_BURST * this.segment) / rate;
+    if (ahead <= credit || (this.unsent <= 0 && this.recovery.scoreboard.lostBytes === 0)) return false;
+    this.pacedUntil = this.#lineFreeAt - credit;
+    return true;
+  }
+
+  /** Counts `bytes` that were sent against the pacing rate. */
+  #pace(bytes: number, now: number): void {
+    const rate = this.#pacingRate();
+    if (rate > 0) this.#lineFreeAt = Math.max(this.#lineFreeAt, now) + bytes / rate;
+  }
+
+  /** Bytes per ms; 0 for no pacing. Above the window's own rate, so that pacing never is what limits. */
+  #pacingRate(): number {
+    const { congestion, recovery } = this;
+    if (congestion.pacingRate > 0) return congestion.pacingRate;
+    const { pacing } = this.#config;
+    if (pacing === false || !recovery.rtt.hasSample) return 0;
+    if (pacing === 'auto' && recovery.rtt.smoothedMs < PACING_RTT_MS) return 0;
+    const gain = congestion.window < congestion.threshold ? 2 : 1.2;
+    return (gain * congestion.window) / recovery.rtt.smoothedMs;
   }
 
   /** RFC 5681 §4.1: a window that was not used for an RTO says nothing of the path any more. */
@@ -146,6 +188,7 @@ export class Sender {
     const { scoreboard } = recovery;
     const { pool } = scoreboard;
     for (let id = scoreboard.lost.head; id !== NONE; id = scoreboard.lost.head) {
+      if (this.#isPaced(now)) return true;
       const sequence = pool.sequence[id]!;
       const { pipe } = this;
       const room = this.congestion.window - pipe;
@@ -182,6 +225,7 @@ export class Sender {
     if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
     scoreboard.retransmitted(id, end, now);
     recovery.onRetransmitted(length, now);
+    this.#pace(length, now);
     this.segmentsSent++;
     this.lastSentAt = now;
     return true;
@@ -249,6 +293,7 @@ export class Sender {
     }
     this.probeSent = false;
     this.persistAt = NEVER;
+    this.#pace(length, now);
     this.bytesSent += length;
     this.segmentsSent++;
     this.lastSentAt = now;
@@ -409,7 +454,10 @@ export class Sender {
 
   #updateWindow(segment: Segment, ack: number, window: number): void {
     const sequence = segment.sequence;
+    // The first clause goes beyond RFC 9293 §3.10.7.4: an ACK that moves SND.UNA is news whatever its
+    // sequence number (a retransmission's is low), and the old window above it would overrun the peer.
     if (
+      after(ack, this.una) ||
       before(this.windowSequence, sequence) ||
       (this.windowSequence === sequence && atOrBefore(this.windowAcknowledgment, ack))
     ) {

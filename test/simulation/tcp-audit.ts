@@ -124,7 +124,9 @@ class Life {
 
   deliveredSyn(syn: TcpSegment): void {
     if (this.#peerSyn !== null) {
-      if (syn.sequence === this.#peerSyn.sequence && (syn.flags & ACK) !== 0) this.#grant(syn, 0);
+      if (syn.sequence !== this.#peerSyn.sequence) return;
+      if ((syn.flags & ACK) !== 0) this.#grant(syn, 0);
+      this.#noteStamp(syn);
       return;
     }
     const acknowledges = (syn.flags & ACK) !== 0;
@@ -158,13 +160,16 @@ class Life {
     // Far from anything offered: an old incarnation's.
     if (left < -0x100000 || right > this.#offered + 0x100000) return;
     if ((segment.flags & ACK) !== 0) this.#grant(segment, this.#peerScale);
-    if (segment.stamp !== null && this.#latestPeerStamp !== null) {
-      if (((segment.stamp - this.#latestPeerStamp) | 0) > 0) this.#latestPeerStamp = segment.stamp;
-    }
+    this.#noteStamp(segment);
     const fin = (segment.flags & FIN) !== 0;
     if (fin) this.#peerFinAt = right;
     this.#received.add(Math.max(left, 1), right + (fin ? 1 : 0));
     this.#receivedTo = this.#received.reachedFrom(this.#receivedTo);
+  }
+
+  #noteStamp({ stamp }: TcpSegment): void {
+    if (stamp === null || this.#latestPeerStamp === null) return;
+    if (((stamp - this.#latestPeerStamp) | 0) > 0) this.#latestPeerStamp = stamp;
   }
 
   sent(segment: TcpSegment, report: Report): void {

@@ -24,6 +24,8 @@ export interface Congestion {
   window: number;
   /** ssthresh, bytes; Infinity until the first loss. */
   threshold: number;
+  /** Bytes per ms to send at, where the algorithm sets a rate; 0 where the window alone decides. */
+  readonly pacingRate: number;
   /** Sender maximum segment size, bytes; the layer above keeps it current. */
   segment: number;
   /** Something was newly acknowledged while the window was what limited sending, outside fast recovery. */

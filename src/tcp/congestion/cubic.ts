@@ -15,6 +15,7 @@ export class Cubic implements Congestion {
   window: number;
   threshold = Number.POSITIVE_INFINITY;
   segment: number;
+  readonly pacingRate = 0;
   /** Window before the latest reduction, segments. */
   #maximum = 0;
   /** Start of the present congestion avoidance stage, ms; NaN before it. */

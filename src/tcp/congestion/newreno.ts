@@ -10,6 +10,7 @@ export class NewReno implements Congestion {
   window: number;
   threshold = Number.POSITIVE_INFINITY;
   segment: number;
+  readonly pacingRate = 0;
   /** Bytes acknowledged in congestion avoidance since the window last grew. */
   #acknowledged = 0;
   #savedWindow = 0;

@@ -1,11 +1,11 @@
 import { allocate, EMPTY } from '../bytes/index.ts';
 import { Frame, type Offloads } from '../netif/netif.ts';
 import type { Alarm, Clock } from '../time/index.ts';
-import { MAX_PACKET } from './wire.ts';
 
 /** Nothing is damaged on the way, so nobody needs to sum (RFC 1122 has no word against it). */
 export const LOOPBACK_OFFLOADS: Offloads = { checksum: 'partial', segmentation: 0 };
-export const LOOPBACK_MTU = MAX_PACKET;
+/** Any IPv4 packet fits. */
+export const LOOPBACK_MTU = 65_535;
 
 /** What may wait; then `reserve` answers null, as a full device does. */
 const PACKETS = 256;
@@ -16,7 +16,7 @@ const BATCHES_PER_TURN = 16;
 
 /** Where looped packets go. */
 export interface LoopbackHandler {
-  /** A packet from our own transports; `start` at its IPv4 header. Must not throw. */
+  /** A packet from our own transports; `start` at its IP header. Must not throw. */
   receiveLooped(frame: Frame): void;
   /** The end of a batch. Must not throw. */
   flushLooped(): void;
@@ -55,7 +55,7 @@ export class Loopback {
     this.#nextTurn = clock.alarm(this.#deliverTask);
   }
 
-  /** Space for a packet of `size` bytes, IPv4 header included; null if too much waits. */
+  /** Space for a packet of `size` bytes, IP header included; null if too much waits. */
   reserve(size: number): Frame | null {
     if (this.#closed) return null;
     if (this.#count === PACKETS || this.#bytes + size > BYTES) {
@@ -71,7 +71,7 @@ export class Loopback {
     return this.#ring[(this.#head + this.#count) % PACKETS]!.reset(this.#slab, this.#used, this.#used + size);
   }
 
-  /** Queues the reserved packet, whose IPv4 header begins at `header`. */
+  /** Queues the reserved packet, whose IP header begins at `header`. */
   commit(frame: Frame, header: number): void {
     const size = frame.end - header;
     frame.start = header;
