@@ -73,7 +73,9 @@ export class DirectStack implements Stack {
               onConflict({ address: contested.toString(), mac: mac.toString() }),
           }),
       onClosed: (error) => {
-        if (this.#closing === null) onDown?.(error);
+        if (this.#closing !== null) return;
+        this.#tcp.linkDown();
+        onDown?.(error);
       },
     });
     this.#hosts = hostTable(options.hosts ?? {});

@@ -99,7 +99,11 @@ class PcapWriter {
     if (frame.checksum === CHECKSUM_PARTIAL) {
       const field = frame.checksumStart - start + frame.checksumOffset;
       if (field + 2 <= kept) {
-        set16(bytes, at + RECORD_HEADER + field, partialChecksum(frame.bytes, frame.checksumStart, end));
+        set16(
+          bytes,
+          at + RECORD_HEADER + field,
+          partialChecksum(frame.bytes, frame.checksumStart, frame.checksumOffset, end),
+        );
       }
     }
     if (this.#start === this.#end) this.#alarm.set(this.#clock.now() + this.#collectMs);

@@ -283,7 +283,9 @@ export class Receiver {
   #reachableEdge(): number {
     // Short of memory, the window closes as far as what the peer was promised allows.
     const limit = this.frugal ? Math.min(this.limit, 4 * this.peerSegment) : this.limit;
-    const free = limit - this.queue.cost;
+    // Room that the field cannot tell of is nothing to write home about: without scaling, a large buffer
+    // would make every ACK call for a window update, and two such ends answer each other for ever.
+    const free = Math.min(limit - this.queue.cost, 0xffff << this.shift);
     return advance(this.next, free > 0 ? free : 0);
   }
 

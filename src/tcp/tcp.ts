@@ -492,6 +492,12 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     };
   }
 
+  /** The device is gone for good: no segment will ever come or go. */
+  linkDown(): void {
+    this.stopListening();
+    for (const connection of this.connections()) connection.fail('ENETDOWN');
+  }
+
   stopListening(): void {
     for (const sockets of [...this.#listeners.values()]) for (const socket of sockets) socket.close();
   }

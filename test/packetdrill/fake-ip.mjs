@@ -53,7 +53,6 @@ export function createIpLayer(house, { local, mtu, ipVersion, send }) {
   const self = IpAddress.parse(local);
   const pathMtu = new Map();
   const protocols = new Map();
-  const dropped = [];
 
   class Path {
     constructor(destination, source) {
@@ -185,7 +184,8 @@ export function createIpLayer(house, { local, mtu, ipVersion, send }) {
     const pseudo = v4
       ? 0
       : pseudoHeaderSum(header.source, header.destination, PROTOCOL_ICMP6, header.total - 40);
-    if (sum(bytes, at, header.total, pseudo) !== 0xffff) return dropped.push('ICMP checksum');
+    if (sum(bytes, at, header.total, pseudo) !== 0xffff)
+      throw new Error('the script sent a bad ICMP checksum');
     const said = errorOf(bytes, at);
     if (!said || said.kind === undefined) return;
     const inner = readHeader(bytes, at + 8, header.total);
@@ -210,14 +210,12 @@ export function createIpLayer(house, { local, mtu, ipVersion, send }) {
 
   return {
     layer,
-    dropped,
     /** One datagram arrives, a batch of its own. */
     receive(datagram) {
       const bytes = Uint8Array.from(datagram);
       const header = readHeader(bytes, 0, bytes.length);
-      if (!header || !header.sumIsRight || header.fragment || header.total > bytes.length) {
-        dropped.push('IP header');
-        return;
+      if (!header?.sumIsRight || header.fragment || header.total > bytes.length) {
+        throw new Error('the script sent a bad IP header');
       }
       if (!header.destination.equals(self)) return;
       if (header.protocol === (v4 ? PROTOCOL_ICMP4 : PROTOCOL_ICMP6)) {

@@ -3,6 +3,7 @@ import { Ranges } from './ranges.ts';
 
 /** RFC 9293 §3.7.1: what a peer that announces nothing takes. */
 const DEFAULT_MSS = 536;
+const MOST_REPETITIONS = 100;
 
 /** What the auditor knows of the host whose segments it judges. */
 export interface AuditedHost {
@@ -102,6 +103,10 @@ class Life {
   /** Right edge that we have granted. */
   #offered = 0;
 
+  /** The latest bare ACK, and how often it went out again since anything came that asks for an answer. */
+  #latestBare = '';
+  #repetitions = 0;
+
   #ownScale = 0;
   #peerScale = 0;
   #stamps = false;
@@ -162,6 +167,8 @@ class Life {
     if ((segment.flags & ACK) !== 0) this.#grant(segment, this.#peerScale);
     this.#noteStamp(segment);
     const fin = (segment.flags & FIN) !== 0;
+    // Only an ordinary ACK in sequence calls for nothing in return.
+    if (fin || right > left || left !== this.#receivedTo || segment.window === 0) this.#repetitions = 0;
     if (fin) this.#peerFinAt = right;
     this.#received.add(Math.max(left, 1), right + (fin ? 1 : 0));
     this.#receivedTo = this.#received.reachedFrom(this.#receivedTo);
@@ -195,6 +202,16 @@ class Life {
     this.#checkSize(segment, report);
     this.#checkNumbers(segment, report);
     this.#checkAcknowledgment(segment, this.#peerSyn, report);
+    this.#checkCause(segment, report);
+  }
+
+  /** Two ends that acknowledge each other's ACKs never stop. Duplicates that are owed, and keep-alive probes, do. */
+  #checkCause(segment: TcpSegment, report: Report): void {
+    if (segment.end > segment.start || (segment.flags & FIN) !== 0) return;
+    const bare = `${segment.sequence} ${segment.acknowledgment} ${segment.window} ${segment.sack.join()}`;
+    this.#repetitions = bare === this.#latestBare ? this.#repetitions + 1 : 0;
+    if (this.#repetitions > MOST_REPETITIONS) report('the same ACK again and again, though nothing called for it');
+    this.#latestBare = bare;
   }
 
   #checkOptions(segment: TcpSegment, report: Report): void {

@@ -1,0 +1,44 @@
+import { IpAddress } from '../address/index.ts';
+import type { IpPacket } from '../ip.ts';
+import { Frame } from '../netif/netif.ts';
+import { DESTINATION, getHopLimit, getTrafficClass, SOURCE } from './wire.ts';
+
+/** The cursor of received packets: one, overwritten by the next. */
+export class Ipv6Packet implements IpPacket {
+  frame = new Frame(new Uint8Array(0));
+  readonly source = new IpAddress();
+  readonly destination = new IpAddress();
+  /** What the last extension header names; -1 while they have not been walked. */
+  protocol = -1;
+  trafficClass = 0;
+  hopLimit = 0;
+  isGroup = false;
+  /** Came by link-layer multicast. */
+  toLinkGroup = false;
+  /** Never left this host. */
+  looped = false;
+  /** Where the IPv6 header begins in `frame.bytes`. */
+  header = 0;
+  /** Where the transport header begins, behind all extension headers. */
+  transport = 0;
+  /** One past the packet's last byte. */
+  end = 0;
+
+  /** Reads the header at `frame.start`. */
+  read(frame: Frame, toLinkGroup: boolean, looped: boolean): this {
+    const { bytes, start } = frame;
+    this.frame = frame;
+    this.source.readIpv6(bytes, start + SOURCE);
+    this.destination.readIpv6(bytes, start + DESTINATION);
+    this.protocol = -1;
+    this.trafficClass = getTrafficClass(bytes, start);
+    this.hopLimit = getHopLimit(bytes, start);
+    this.isGroup = this.destination.isMulticast;
+    this.header = start;
+    this.transport = start;
+    this.end = frame.end;
+    this.toLinkGroup = toLinkGroup;
+    this.looped = looped;
+    return this;
+  }
+}

@@ -1,0 +1,308 @@
+import { IpAddress } from '../address/index.ts';
+import type { NetError } from '../errors.ts';
+import type { IpLayer } from '../ip.ts';
+import type { Endpoint } from '../stack.ts';
+import { type Connection, type ConnectionHandler, endpoint, type TcpLayer } from '../tcp/index.ts';
+import { Handle } from './handle.ts';
+import { codeOf, type ErrorCode } from './node-errors.ts';
+import type { Done, Transport, TransportOwner } from './transport.ts';
+
+/** Chunks handed over in one turn, so that one busy connection does not starve the others. */
+const CHUNKS_PER_TURN = 32;
+/** A write that waits goes on when this much room is there, not for every ACK. */
+const WRITE_LOW_WATER = 65_536;
+
+interface PendingWrite {
+  /** What the connection has not taken yet. */
+  chunks: readonly Uint8Array[];
+  readonly owned: boolean;
+  readonly done: Done;
+}
+
+/** A `Connection` driven as a kernel's socket is. */
+export class DirectTransport extends Handle implements Transport, ConnectionHandler {
+  owner: TransportOwner | null = null;
+  maxChunk = 0x7fffffff;
+  bytesRead = 0;
+  bytesWritten = 0;
+  readonly #layer: TcpLayer;
+  readonly #ip: IpLayer;
+  #connection: Connection | null;
+  #bound: { readonly address: IpAddress | null; readonly port: number } | null = null;
+  #local: Endpoint | null = null;
+  #remote: Endpoint | null = null;
+  #connecting: Done | null = null;
+  #writing: PendingWrite | null = null;
+  #writePosted = false;
+  #finishing: Done | null = null;
+  #reading = false;
+  #readPosted = false;
+  #ended = false;
+
+  constructor(layer: TcpLayer, ip: IpLayer, connection: Connection | null = null) {
+    super('TCPWRAP');
+    this.#layer = layer;
+    this.#ip = ip;
+    this.#connection = connection;
+    if (connection !== null) connection.handler = this;
+  }
+
+  protected get isActive(): boolean {
+    return this.#reading || this.#connecting !== null || this.#writing !== null || this.#finishing !== null;
+  }
+
+  get reading(): boolean {
+    return this.#reading;
+  }
+
+  get writeQueueSize(): number {
+    return this.#writing === null ? 0 : total(this.#writing.chunks);
+  }
+
+  get local(): Endpoint | null {
+    const connection = this.#connection;
+    if (connection !== null) this.#local ??= endpoint(connection.local, connection.localPort);
+    else if (this.#bound !== null) return endpoint(this.#bound.address ?? IpAddress.ANY_IPV4, this.#bound.port);
+    return this.#local;
+  }
+
+  get remote(): Endpoint | null {
+    const connection = this.#connection;
+    if (connection !== null) this.#remote ??= endpoint(connection.remote, connection.remotePort);
+    return this.#remote;
+  }
+
+  // ---------------------------------------------------------------- opening
+
+  bind(address: string | null, port: number): ErrorCode | null {
+    const asked = address === null ? null : IpAddress.parse(address);
+    const given = asked === null || asked.isUnspecified ? null : asked;
+    if (given !== null && !this.#ip.isLocal(given)) return 'EADDRNOTAVAIL';
+    if (port > 0) {
+      try {
+        // A port that somebody listens on is taken: whether it is, listening tells.
+        this.#layer.listen({ address: given, port }).close();
+      } catch (error) {
+        return codeOf(error);
+      }
+    }
+    this.#bound = { address: given, port };
+    return null;
+  }
+
+  connect(address: string, port: number, done: Done): ErrorCode | null {
+    const { address: local, port: localPort } = this.#bound ?? { address: null, port: 0 };
+    try {
+      const connection = this.#layer.connect({
+        remote: IpAddress.parse(address),
+        // As on Linux: nobody listens on port 0, but that is for the peer to say.
+        remotePort: port,
+        ...(local === null ? {} : { local }),
+        ...(localPort === 0 ? {} : { localPort }),
+      });
+      connection.handler = this;
+      this.#connection = connection;
+    } catch (error) {
+      return codeOf(error);
+    }
+    this.#connecting = done;
+    this.updateHold();
+    return null;
+  }
+
+  #connected(error: ErrorCode | null): void {
+    this.post(() => {
+      const done = this.#connecting;
+      if (done === null) return;
+      this.#connecting = null;
+      this.updateHold();
+      done(error);
+    });
+  }
+
+  // ---------------------------------------------------------------- reading
+
+  readStart(): void {
+    if (this.#reading || this.#ended || this.isClosed) return;
+    this.#reading = true;
+    this.updateHold();
+    this.#postRead();
+  }
+
+  readStop(): void {
+    this.#reading = false;
+    this.updateHold();
+  }
+
+  #postRead(): void {
+    const connection = this.#connection;
+    if (!this.#reading || this.#readPosted || connection === null) return;
+    if (connection.readableBytes === 0 && !connection.endOfStream && !connection.isOver) return;
+    this.#readPosted = true;
+    this.post(() => this.#read());
+  }
+
+  #read(): void {
+    this.#readPosted = false;
+    const connection = this.#connection;
+    if (connection === null || this.isClosed) return;
+    let count = 0;
+    while (this.#reading && count < CHUNKS_PER_TURN) {
+      const chunk = connection.take(this.maxChunk);
+      if (chunk === null) break;
+      count++;
+      this.bytesRead += chunk.length;
+      this.owner?.data(asBuffer(chunk));
+      if (this.isClosed) return;
+    }
+    // The end has a turn of its own, as has what is left.
+    if (count > 0) this.#postRead();
+    else if (this.#reading) this.#readEnd(connection);
+  }
+
+  #readEnd(connection: Connection): void {
+    if (!connection.endOfStream && !connection.isOver) return;
+    this.#ended = true;
+    this.readStop();
+    if (connection.endOfStream || connection.error === null) this.owner?.end();
+    else this.owner?.failed(connection.error.code);
+  }
+
+  // ---------------------------------------------------------------- writing
+
+  write(chunks: readonly Uint8Array[], owned: boolean, done: Done): ErrorCode | 'pending' | null {
+    if (this.#connection === null) return 'EBADF';
+    this.bytesWritten += total(chunks);
+    const writing = { chunks, owned, done };
+    try {
+      if (this.#take(this.#connection, writing)) return null;
+    } catch (error) {
+      return codeOf(error);
+    }
+    this.#writing = writing;
+    this.updateHold();
+    return 'pending';
+  }
+
+  /** Hands over what there is room for; true if that was all. */
+  #take(connection: Connection, writing: PendingWrite): boolean {
+    const { chunks, owned } = writing;
+    for (let i = 0; i < chunks.length; i++) {
+      const chunk = chunks[i]!;
+      const space = connection.sendSpace;
+      const part = chunk.length <= space ? chunk : chunk.subarray(0, space);
+      // Asked even if there is no room, so that a connection that has failed says so.
+      if (part.length > 0 || connection.isOver) connection.send(owned ? part : Buffer.from(part));
+      if (part.length < chunk.length) {
+        writing.chunks = [chunk.subarray(part.length), ...chunks.slice(i + 1)];
+        return false;
+      }
+    }
+    writing.chunks = [];
+    return true;
+  }
+
+  #writeOn(): void {
+    this.#writePosted = false;
+    const writing = this.#writing;
+    if (writing === null || this.#connection === null) return;
+    let result: ErrorCode | null = null;
+    try {
+      if (!this.#take(this.#connection, writing)) return;
+    } catch (error) {
+      result = codeOf(error);
+    }
+    this.#writing = null;
+    this.updateHold();
+    writing.done(result);
+  }
+
+  shutdown(done: Done): void {
+    this.#connection?.shutdown();
+    this.#finishing = done;
+    this.updateHold();
+    this.post(() => {
+      if (this.#finishing !== done) return;
+      this.#finishing = null;
+      this.updateHold();
+      done(null);
+    });
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  close(done?: () => void): void {
+    this.#release((connection) => connection.close(), done);
+  }
+
+  reset(done?: () => void): void {
+    this.#release((connection) => connection.abort(), done);
+  }
+
+  #release(how: (connection: Connection) => void, done?: () => void): void {
+    if (!this.markClosed()) return;
+    this.#reading = false;
+    const connection = this.#connection;
+    if (connection !== null) {
+      connection.handler = null;
+      how(connection);
+    }
+    this.post(() => {
+      const { done: written } = this.#writing ?? {};
+      const pending = [this.#connecting, written, this.#finishing];
+      this.#connecting = null;
+      this.#writing = null;
+      this.#finishing = null;
+      for (const callback of pending) callback?.('ECANCELED');
+      done?.();
+    });
+  }
+
+  // ---------------------------------------------------------------- settings
+
+  setNoDelay(noDelay: boolean): void {
+    if (this.#connection !== null) this.#connection.noDelay = noDelay;
+  }
+
+  setKeepAlive(enable: boolean, delaySeconds: number): void {
+    if (delaySeconds > 0) this.#connection?.setKeepAlive(enable, delaySeconds * 1000);
+    else this.#connection?.setKeepAlive(enable);
+  }
+
+  // ---------------------------------------------------------------- the connection's events
+
+  connected(): void {
+    this.#connected(null);
+  }
+
+  readable(): void {
+    this.#postRead();
+  }
+
+  writable(connection: Connection): void {
+    const writing = this.#writing;
+    if (writing === null || this.#writePosted) return;
+    const wanted = Math.min(WRITE_LOW_WATER, total(writing.chunks));
+    if (connection.sendSpace < wanted && !connection.isOver) return;
+    this.#writePosted = true;
+    this.post(() => this.#writeOn());
+  }
+
+  finished(): void {}
+
+  closed(connection: Connection, error: NetError | null): void {
+    if (this.#connecting !== null && error !== null) this.#connected(error.code);
+    this.#postRead();
+    this.writable(connection);
+  }
+}
+
+function asBuffer(chunk: Uint8Array): Buffer {
+  return chunk instanceof Buffer ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+}
+
+function total(chunks: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const chunk of chunks) bytes += chunk.length;
+  return bytes;
+}
