@@ -98,6 +98,8 @@ export interface TcpOptions {
   readonly slowStartAfterIdle?: boolean;
   /** Most half-open connections per listener. Default 1024. */
   readonly synQueue?: number;
+  /** Answers further SYNs with cookies when that many are half-open (RFC 4987 §3.6). Default true. */
+  readonly synCookies?: boolean;
   /** Most connections in TIME-WAIT; the oldest go first. Default 16 384. */
   readonly maxTimeWait?: number;
   /** First and last ephemeral port (RFC 6056 §3.2). Default 32 768..65 535. */
@@ -141,6 +143,7 @@ export const TCP_DEFAULTS: TcpConfig = {
   challengeAckLimit: 1000,
   slowStartAfterIdle: true,
   synQueue: 1024,
+  synCookies: true,
   maxTimeWait: 16_384,
   ephemeralPorts: [32_768, 65_535],
 };

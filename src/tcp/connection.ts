@@ -8,7 +8,7 @@ import type { TcpConfig } from './config.ts';
 import { Cubic } from './congestion/cubic.ts';
 import { NewReno } from './congestion/newreno.ts';
 import type { Endpoint } from './demux.ts';
-import { emitBare, finish, writeHeader } from './emit.ts';
+import { emitBare, emitSyn, finish, writeHeader } from './emit.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
 import type { ListenSocket } from './listener.ts';
@@ -179,6 +179,22 @@ export class Connection implements Endpoint, Emitter {
     this.synPending = true;
     this.waitingSince = this.host.now;
     this.host.schedule(this);
+  }
+
+  /**
+   * The ACK of a SYN cookie has come: `syn` is the SYN as the cookie remembers
+   * it. What follows is as if our SYN-ACK had been sent by this connection.
+   */
+  revive(syn: Segment, initial: number, timestampOffset: number): void {
+    this.timestampOffset = timestampOffset;
+    this.sender.begin(initial);
+    this.sender.next = advance(initial, 1);
+    this.#reducedUntil = initial;
+    this.takeSyn(syn, false);
+    this.state = states.SYN_RECEIVED;
+    this.receiver.advertise(false);
+    this.#synRepeated = true;
+    this.waitingSince = this.host.now;
   }
 
   /** Takes sequence number and options of the peer's SYN. */
@@ -416,36 +432,28 @@ export class Connection implements Endpoint, Emitter {
   #sendSyn(): void {
     const { receiver, sender, path, host } = this;
     const answering = this.state === states.SYN_RECEIVED;
-    const length =
-      HEADER +
-      4 +
-      (this.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
-      (this.scaling ? 4 : 0) +
-      (this.selective ? 4 : 0);
-    const frame = path.reserve(PROTOCOL_TCP, length);
-    if (frame === null) {
-      host.stall(this);
-      return;
-    }
     const window = answering ? receiver.advertise(false) : Math.min(receiver.limit, 0xffff);
-    writeHeader(
-      frame,
+    const sent = emitSyn(
+      path,
       this.localPort,
       this.remotePort,
       sender.initial,
       answering ? receiver.next : 0,
-      length,
       this.#synFlags(answering),
       window,
+      {
+        mss: this.announcedMss,
+        sackPermitted: this.selective,
+        timestamps: this.timestamps,
+        timestampValue: this.timestampNow,
+        timestampEcho: answering ? receiver.timestampRecent : 0,
+        windowScale: this.scaling ? receiver.shift : -1,
+      },
     );
-    const { bytes } = frame;
-    let at = options.writeMss(bytes, frame.start + HEADER, this.announcedMss);
-    if (this.selective) at = options.writeSackPermitted(bytes, at);
-    if (this.timestamps) {
-      at = options.writeTimestamps(bytes, at, this.timestampNow, answering ? receiver.timestampRecent : 0);
+    if (!sent) {
+      host.stall(this);
+      return;
     }
-    if (this.scaling) options.writeWindowScale(bytes, at, receiver.shift);
-    finish(path, frame);
     host.counters.outSegs++;
     if (answering) receiver.acknowledged(false);
     this.synPending = false;

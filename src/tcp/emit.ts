@@ -3,7 +3,13 @@ import { complement, fold, pseudoHeaderSum, sum } from '../checksum/index.ts';
 import type { CommitOptions, IpPath } from '../ip.ts';
 import { PROTOCOL_TCP } from '../ip.ts';
 import { CHECKSUM_PARTIAL, type Frame } from '../netif/netif.ts';
-import { TIMESTAMPS_LENGTH, writeTimestamps } from './options.ts';
+import {
+  TIMESTAMPS_LENGTH,
+  writeMss,
+  writeSackPermitted,
+  writeTimestamps,
+  writeWindowScale,
+} from './options.ts';
 import * as wire from './wire.ts';
 
 /** Writes the fixed header at `frame.start`; the checksum field is left 0. */
@@ -41,6 +47,47 @@ export function finish(path: IpPath, frame: Frame, options?: CommitOptions): voi
     set16(bytes, start + wire.CHECKSUM, complement(sum(bytes, start, end, pseudo)));
   }
   path.commit(frame, options);
+}
+
+/** What a SYN or SYN-ACK says beside its header. */
+export interface SynOptions {
+  readonly mss: number;
+  readonly sackPermitted: boolean;
+  readonly timestamps: boolean;
+  readonly timestampValue: number;
+  readonly timestampEcho: number;
+  /** -1: not offered. */
+  readonly windowScale: number;
+}
+
+/** A SYN or SYN-ACK; false if the device is full. */
+export function emitSyn(
+  path: IpPath,
+  sourcePort: number,
+  destinationPort: number,
+  sequence: number,
+  acknowledgment: number,
+  flags: number,
+  window: number,
+  options: SynOptions,
+): boolean {
+  const { mss, sackPermitted, timestamps, windowScale } = options;
+  const length =
+    wire.HEADER +
+    4 +
+    (sackPermitted ? 4 : 0) +
+    (timestamps ? TIMESTAMPS_LENGTH : 0) +
+    (windowScale < 0 ? 0 : 4);
+  const frame = path.reserve(PROTOCOL_TCP, length);
+  if (frame === null) return false;
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, length, flags, window);
+  const { bytes } = frame;
+  let at = writeMss(bytes, frame.start + wire.HEADER, mss);
+  if (sackPermitted) at = writeSackPermitted(bytes, at);
+  if (timestamps) at = writeTimestamps(bytes, at, options.timestampValue, options.timestampEcho);
+  if (windowScale >= 0) writeWindowScale(bytes, at, windowScale);
+  finish(path, frame);
+  return true;
 }
 
 /** A RST, or an ACK that no connection stands behind. False if the device is full. */

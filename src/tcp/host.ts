@@ -46,6 +46,10 @@ export interface TcpCounters {
   outRsts: number;
   /** SYNs dropped because the accept queue or the SYN queue was full. */
   listenOverflows: number;
+  /** SYN cookies sent, accepted, and ACKs that claimed to be for one and were not. */
+  synCookiesSent: number;
+  synCookiesReceived: number;
+  synCookiesFailed: number;
   /** Segments dropped by PAWS (RFC 7323 §5). */
   pawsRejected: number;
   /** Segments without the timestamps that were agreed on. */
@@ -77,6 +81,9 @@ export function tcpCounters(): TcpCounters {
     inCsumErrors: 0,
     outRsts: 0,
     listenOverflows: 0,
+    synCookiesSent: 0,
+    synCookiesReceived: 0,
+    synCookiesFailed: 0,
     pawsRejected: 0,
     timestampMissing: 0,
     challengeAcks: 0,

@@ -55,6 +55,11 @@ export class ListenSocket {
     return !this.#closed && this.hasRoom && this.#halfOpen.size < this.config.synQueue;
   }
 
+  /** Whether a SYN that finds the queue full is answered by a cookie. */
+  get answersByCookie(): boolean {
+    return !this.#closed && this.hasRoom && this.config.synCookies;
+  }
+
   /** A SYN was answered. */
   begun(connection: Connection): void {
     connection.listener = this;

@@ -17,13 +17,15 @@ import { type Random, randomBelow } from '../time/random.ts';
 import type { Timer, TimerWheel } from '../time/timers.ts';
 import { TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
 import { Connection } from './connection.ts';
+import { hideOptions, revealOptions, SynCookies } from './cookies.ts';
 import { EndpointTable } from './demux.ts';
-import { emitBare } from './emit.ts';
+import { emitBare, emitSyn } from './emit.ts';
 import { type TcpCounters, type TcpHost, tcpCounters } from './host.ts';
 import { SequenceGenerator } from './isn.ts';
 import { ListenSocket } from './listener.ts';
 import { EphemeralPorts } from './ports.ts';
 import { PayloadKeeper } from './receive-queue.ts';
+import { Receiver } from './receiver.ts';
 import { Delivery } from './recovery/scoreboard.ts';
 import { SegmentPool } from './recovery/segment-pool.ts';
 import { Segment } from './segment.ts';
@@ -32,6 +34,8 @@ import { stateName } from './state.ts';
 import { TimeWait, type TimeWaitHost, TimeWaitQueue } from './timewait.ts';
 import * as wire from './wire.ts';
 
+/** A cookie is good for two ticks of its clock. */
+const COOKIE_LIFETIME_MS = 128_000;
 /** The two ECN bits set (RFC 3168 §5). */
 const CONGESTION_EXPERIENCED = 3;
 
@@ -79,6 +83,9 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   readonly #listeners = new Map<number, ListenSocket[]>();
   readonly #sequences: SequenceGenerator;
   readonly #ports: EphemeralPorts;
+  readonly #cookies: SynCookies;
+  /** An ACK to a listener may be for a cookie until then. */
+  #cookiesUntil = 0;
   readonly #segment = new Segment(new Frame(EMPTY));
 
   readonly #timeWaits = new TimeWaitQueue();
@@ -107,6 +114,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.now = clock.now();
     this.#table = new EndpointTable(random);
     this.#sequences = new SequenceGenerator(random);
+    this.#cookies = new SynCookies(random);
     this.#ports = new EphemeralPorts(this.config.ephemeralPorts, random);
     this.#timeWaitTimer = timers.timer(() => this.#endTimeWaits());
     ip.register(this);
@@ -265,6 +273,8 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
       this.counters.noPort++;
       this.#refuse(packet, segment, sourcePort, destinationPort);
     } else if (segment.hasAck) {
+      if (!segment.hasSyn && this.now < this.#cookiesUntil && this.#takeCookie(listener, packet, segment))
+        return;
       this.#refuse(packet, segment, sourcePort, destinationPort);
     } else if (segment.hasSyn) {
       this.#answerSyn(listener, packet.destination, destinationPort, packet.source, sourcePort, segment);
@@ -292,7 +302,11 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     above?: TimeWait,
   ): void {
     if (!listener.takesSyn) {
-      this.counters.listenOverflows++;
+      if (listener.answersByCookie) {
+        this.#sendCookie(listener, local, localPort, remote, remotePort, segment);
+      } else {
+        this.counters.listenOverflows++;
+      }
       return;
     }
     const path = this.#replyPath(remote, local);
@@ -307,6 +321,107 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.counters.passiveOpens++;
     listener.begun(connection);
     connection.answer(segment, isn, generated.timestampOffset);
+  }
+
+  /** The SYN queue is full: the SYN-ACK carries all that there is to remember. */
+  #sendCookie(
+    listener: ListenSocket,
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    segment: Segment,
+  ): void {
+    const path = this.#replyPath(remote, local);
+    if (path === null) return;
+    const { config } = listener;
+    const { options } = segment;
+    const peerMss = options.mss < 0 ? 536 : options.mss;
+    const cookie = this.#cookies.make(
+      local,
+      localPort,
+      remote,
+      remotePort,
+      segment.sequence,
+      peerMss,
+      this.now,
+    );
+    // Without timestamps there is no room for options: they are not offered.
+    const timestamps = config.timestamps && options.hasTimestamps;
+    const offset = this.#sequences.generate(local, localPort, remote, remotePort, this.now).timestampOffset;
+    const sackPermitted = timestamps && config.sack && options.sackPermitted;
+    const scaling = timestamps && config.windowScaling && options.windowScale >= 0;
+    const marks = wire.ECE | wire.CWR;
+    const ecn = timestamps && config.ecn !== false && (segment.flags & marks) === marks;
+    const stamp = (Math.trunc(this.now) + offset) | 0;
+    const sent = emitSyn(
+      path,
+      localPort,
+      remotePort,
+      cookie,
+      advance(segment.sequence, 1),
+      wire.SYN | wire.ACK | (ecn ? wire.ECE : 0),
+      Math.min(config.receiveBuffer, 0xffff),
+      {
+        mss: Math.min(config.maxSegment, path.interfaceMtu - path.headerLength - wire.HEADER),
+        sackPermitted,
+        timestamps,
+        timestampValue: hideOptions(stamp, {
+          windowScale: scaling ? options.windowScale : -1,
+          sackPermitted,
+          ecn,
+        }),
+        timestampEcho: options.timestampValue,
+        windowScale: scaling ? Receiver.shiftFor(config.receiveBuffer) : -1,
+      },
+    );
+    if (!sent) return;
+    this.counters.synCookiesSent++;
+    this.counters.outSegs++;
+    this.#cookiesUntil = this.now + COOKIE_LIFETIME_MS;
+  }
+
+  /** Whether the ACK is the answer to a cookie; if so, the connection exists and has received it. */
+  #takeCookie(listener: ListenSocket, packet: IpPacket, segment: Segment): boolean {
+    const { frame } = packet;
+    const local = packet.destination;
+    const remote = packet.source;
+    const remotePort = wire.sourcePort(frame.bytes, frame.start);
+    const peerInitial = advance(segment.sequence, -1);
+    const cookie = advance(segment.acknowledgment, -1);
+    const { port } = listener;
+    const mss = this.#cookies.check(local, port, remote, remotePort, peerInitial, cookie, this.now);
+    if (mss === 0) {
+      this.counters.synCookiesFailed++;
+      return false;
+    }
+    // No room for it now: the peer will repeat its data, and with it the cookie.
+    if (!listener.hasRoom) return true;
+    const path = this.#replyPath(remote, local);
+    if (path === null) return true;
+    const { config } = listener;
+    const timestamps = config.timestamps && segment.options.hasTimestamps;
+    const said = timestamps
+      ? revealOptions(segment.options.timestampEcho)
+      : { windowScale: -1, sackPermitted: false, ecn: false };
+    const syn = new Segment(frame);
+    syn.sequence = peerInitial;
+    syn.flags = wire.SYN | (said.ecn ? wire.ECE | wire.CWR : 0);
+    syn.options.mss = mss;
+    syn.options.windowScale = said.windowScale;
+    syn.options.sackPermitted = said.sackPermitted;
+    syn.options.hasTimestamps = timestamps;
+    syn.options.timestampValue = segment.options.timestampValue;
+    const tuple = { path, local: local.copy(), localPort: port, remote: remote.copy(), remotePort };
+    const connection = new Connection(this, config, tuple);
+    const { timestampOffset } = this.#sequences.generate(local, port, remote, remotePort, this.now);
+    this.#table.add(connection);
+    this.counters.passiveOpens++;
+    this.counters.synCookiesReceived++;
+    listener.begun(connection);
+    connection.revive(syn, cookie, timestampOffset);
+    connection.receive(segment);
+    return true;
   }
 
   #replyPath(remote: IpAddress, local: IpAddress): IpPath | null {
