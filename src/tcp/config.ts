@@ -72,7 +72,7 @@ export interface TcpOptions {
   readonly maxRtoMs?: number;
   /** Before the first RTT sample (RFC 6298 §2.1). Default 1000. */
   readonly initialRtoMs?: number;
-  /** SYN retransmissions before `ETIMEDOUT`. Default 6. */
+  /** SYN retransmissions before `ETIMEDOUT`. Default 7, three minutes (RFC 9293 MUST-23). */
   readonly synRetries?: number;
   /** SYN-ACK retransmissions before a half-open connection is forgotten. Default 5. */
   readonly synAckRetries?: number;
@@ -129,7 +129,7 @@ export const TCP_DEFAULTS: TcpConfig = {
   minRtoMs: 200,
   maxRtoMs: 60_000,
   initialRtoMs: 1000,
-  synRetries: 6,
+  synRetries: 7,
   synAckRetries: 5,
   dataRetries: 15,
   userTimeoutMs: 0,

@@ -8,7 +8,7 @@ import type { TcpConfig } from './config.ts';
 import { Cubic } from './congestion/cubic.ts';
 import { NewReno } from './congestion/newreno.ts';
 import type { Endpoint } from './demux.ts';
-import { emitBare, emitSyn, finish, writeHeader } from './emit.ts';
+import { emitBare, emitBareTimestamped, emitSyn, finish, writeHeader } from './emit.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
 import type { ListenSocket } from './listener.ts';
@@ -23,8 +23,9 @@ import { trace } from './trace.ts';
 import { ACK, CWR, ECE, HEADER, RST, SYN } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** RFC 9293 §3.7.1: what a peer that announces nothing takes, IPv4 (the IPv6 figure, 1220, is by the path). */
-const DEFAULT_MSS = 536;
+/** RFC 9293 §3.7.1: what a peer that announces nothing takes, IPv4 . */
+const DEFAULT_MSS_IPV4 = 536;
+const DEFAULT_MSS_IPV6 = 1220;
 /** Below this a peer's announcement is an attack on our efficiency, not a need. */
 const LEAST_MSS = 88;
 /** What `write` queues at least before it asks to wait. */
@@ -100,7 +101,7 @@ export class Connection implements Endpoint, Emitter {
   #reducedUntil = 0;
   #accounted = 0;
   /** What the peer's SYN announced. */
-  peerMss = DEFAULT_MSS;
+  peerMss: number;
   #pathMtu = 0;
   #optionBytes = -1;
 
@@ -136,11 +137,12 @@ export class Connection implements Endpoint, Emitter {
     this.userTimeoutMs = config.userTimeoutMs;
     this.#keepAliveIntervalMs = config.keepAliveIntervalMs;
     this.#keepAliveProbes = config.keepAliveProbes;
+    this.peerMss = tuple.path.headerLength === 40 ? DEFAULT_MSS_IPV6 : DEFAULT_MSS_IPV4;
     const Algorithm = config.congestionControl === 'newreno' ? NewReno : Cubic;
     this.sender = new Sender(
       host.pool,
       config,
-      new Algorithm(DEFAULT_MSS, config.initialWindow * DEFAULT_MSS),
+      new Algorithm(this.peerMss, config.initialWindow * this.peerMss),
     );
     this.receiver = new Receiver(config);
     if (config.windowScaling) this.receiver.shift = Receiver.shiftFor(config.receiveBuffer);
@@ -202,7 +204,7 @@ export class Connection implements Endpoint, Emitter {
     const { receiver, sender, host } = this;
     const { mss, windowScale, sackPermitted, hasTimestamps, timestampValue } = segment.options;
     receiver.begin(segment.sequence, synWasSent ? Math.min(receiver.limit, 0xffff) : 0);
-    this.peerMss = mss < 0 ? DEFAULT_MSS : Math.max(mss, LEAST_MSS);
+    if (mss >= 0) this.peerMss = Math.max(mss, LEAST_MSS);
     // RFC 7323 §2.2: scaling only if both ends ask for it.
     if (windowScale >= 0 && this.scaling) {
       sender.shift = windowScale;
@@ -506,7 +508,9 @@ export class Connection implements Endpoint, Emitter {
     if (frame === null) return false;
     const window = receiver.advertise(this.scaling);
     // Only data that is new carries ECT (RFC 3168 §6.1.5).
-    const isNew = length > 0 && sequence === this.sender.next;
+    // Not the byte of a window probe, which is beyond the window (RFC 3168 §6.1.6).
+    const isNew =
+      length > 0 && sequence === this.sender.next && length <= this.sender.window - this.sender.outstanding;
     const marked = this.ecn ? flags | this.#ecnFlags(isNew) : flags;
     writeHeader(frame, this.localPort, this.remotePort, sequence, receiver.next, header, marked, window);
     let at = frame.start + HEADER;
@@ -609,10 +613,11 @@ export class Connection implements Endpoint, Emitter {
       receiver.interactive = false;
     }
     if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, now);
-    if (now >= recovery.timeoutAt) this.#onRetransmissionTimeout(now);
-    else if (now >= recovery.probeAt) {
+    if (now >= recovery.probeAt && recovery.probeAt <= recovery.timeoutAt) {
       trace(this, 'probe');
       sender.sendLossProbe(now, this, this.selective);
+    } else if (now >= recovery.timeoutAt) {
+      this.#onRetransmissionTimeout(now);
     }
     if (this.isOver) return;
     if (now >= sender.persistAt) this.#onPersistTimeout(now);
@@ -701,7 +706,15 @@ export class Connection implements Endpoint, Emitter {
       return;
     const { sender, receiver, host } = this;
     // A full device drops it: the peer will get one for its next segment.
-    emitBare(this.path, this.localPort, this.remotePort, sender.next, receiver.next, RST | ACK);
+    const { path, localPort, remotePort } = this;
+    if (this.timestamps) {
+      // RFC 7323 §3.2: a reset should carry them too.
+      const echo = receiver.timestampRecent;
+      const stamp = this.timestampNow;
+      emitBareTimestamped(path, localPort, remotePort, sender.next, receiver.next, RST | ACK, stamp, echo);
+    } else {
+      emitBare(path, localPort, remotePort, sender.next, receiver.next, RST | ACK);
+    }
     host.counters.outRsts++;
     if (this.state === states.ESTABLISHED || this.state === states.CLOSE_WAIT) host.counters.estabResets++;
   }

@@ -20,7 +20,6 @@ export function receiveSegment(connection: Connection, segment: Segment): void {
   }
   if (!isTimely(connection, segment)) return;
   if (!isWithinWindow(connection, segment)) return;
-  noteTimestamp(connection, segment);
   if (segment.hasRst) {
     receiveReset(connection, segment);
     return;
@@ -32,6 +31,7 @@ export function receiveSegment(connection: Connection, segment: Segment): void {
   }
   if (!segment.hasAck) return;
   if (!receiveAck(connection, segment)) return;
+  noteTimestamp(connection, segment);
   receiveText(connection, segment);
 }
 
@@ -152,19 +152,19 @@ function isKeepAlive(connection: Connection, segment: Segment): boolean {
   return segment.sequence === advance(connection.receiver.next, -1);
 }
 
-/** RFC 7323 §4.3. */
+/** RFC 7323 §4.3; after the ACK was found good, or a forged segment could make PAWS drop the genuine ones. */
 function noteTimestamp(connection: Connection, segment: Segment): void {
   const { receiver, host } = connection;
   if (!connection.timestamps || !segment.options.hasTimestamps) return;
   const value = segment.options.timestampValue;
-  if (before(value, receiver.timestampRecent) && !segment.hasRst) {
+  if (before(value, receiver.timestampRecent)) {
     if (host.now - receiver.timestampRecentAt <= TIMESTAMP_LIFETIME_MS) return;
     // Let through because TS.Recent is out of date: start over from here.
     receiver.timestampRecent = value;
     receiver.timestampRecentAt = host.now;
     return;
   }
-  if (segment.hasRst || after(segment.sequence, receiver.lastAckSent)) return;
+  if (after(segment.sequence, receiver.lastAckSent)) return;
   receiver.timestampRecent = value;
   receiver.timestampRecentAt = host.now;
 }
@@ -258,7 +258,9 @@ function echoesOlder(connection: Connection, segment: Segment): boolean {
 /** RTT by the echoed timestamp, whose granule is 1 ms; -1 if the segment has none. */
 function echoRtt(connection: Connection, segment: Segment): number {
   if (!connection.timestamps || !segment.options.hasTimestamps) return -1;
-  return distance(connection.timestampNow, segment.options.timestampEcho);
+  const ageMs = distance(connection.timestampNow, segment.options.timestampEcho);
+  // What is older than any timeout is no echo of ours.
+  return ageMs <= connection.config.maxRtoMs ? ageMs : -1;
 }
 
 function onFinAcknowledged(connection: Connection): void {

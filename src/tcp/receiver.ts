@@ -301,10 +301,9 @@ export class Receiver {
     // Before the first byte the SYN's window is enough: the next ACK tells the rest.
     if (this.finished || this.bytesReceived === 0) return false;
     const growth = distance(this.#reachableEdge(), this.edge);
-    if (growth <= 0) return false;
-    if (growth >= this.limit >>> 2) return true;
-    // The peer may be stuck: any window that is not silly helps it.
-    return this.window < 2 * this.peerSegment && this.#isWorthwhile(growth);
+    if (growth <= 0 || !this.#isWorthwhile(growth)) return false;
+    // A lot of room, or a peer that may be stuck: any window that is not silly helps it.
+    return growth >= this.limit >>> 2 || this.window < 2 * this.peerSegment;
   }
 
   /** At the end of a batch: whether an ACK goes out now; otherwise one is put off until `ackDeadline`. */

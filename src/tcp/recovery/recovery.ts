@@ -120,12 +120,15 @@ export class Recovery {
 
   onAck(event: AckEvent, delivery: Delivery, now: number): void {
     const { una, next } = event;
+    // A repaired hole acknowledges what lay above it for long: no sample from such an ACK (RFC 6298 §3).
+    if (event.acknowledged > 0 && delivery.isAmbiguous) delivery.sampleSentAt = -1;
     if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
     // Retransmitted segments tell nothing by themselves (Karn); an echoed timestamp does.
     else if (event.acknowledged > 0 && event.echoRttMs >= 0) this.rtt.sampleCoarse(event.echoRttMs);
     if (event.acknowledged > 0) {
-      this.backoffs = 0;
       this.retries = 0;
+      // Only a sample says that the backed-off timeout is no longer needed (RFC 6298 §5, note to 5.7).
+      if (delivery.sampleSentAt >= 0 || event.echoRttMs >= 0) this.backoffs = 0;
     }
     if (delivery.delivered > 0) this.#unansweredProbes = 0;
     if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt, una);
@@ -150,7 +153,8 @@ export class Recovery {
         congestion.segment,
         safe,
       );
-    } else if (delivery.delivered > 0 && (event.limited || this.phase === LOSS)) {
+    } else if (event.acknowledged > 0 && (event.limited || this.phase === LOSS)) {
+      // Duplicate ACKs do not grow the window (RFC 5681 §3.2 step 1, RFC 3042 §2).
       this.congestion.onAck(this.#sample(event, delivery, now));
     }
     this.#restartTimers(event, delivery.delivered > 0, now);
@@ -218,7 +222,10 @@ export class Recovery {
    */
   #judgeTimeout(event: AckEvent, delivery: Delivery): void {
     const original = delivery.oldestOriginalSentAt;
-    if (original >= 0 && original < this.#timedOutAt) {
+    // Without SACK, the first ACK may be for what had come before the timeout, above a hole that is
+    // repaired now; only one that the new data did not turn into a duplicate tells (RFC 5682 §2.1 step 3).
+    const isProof = event.selective || (this.holdsRepair && event.acknowledged > 0);
+    if (isProof && original >= 0 && original < this.#timedOutAt) {
       this.#isJudging = false;
       this.holdsRepair = false;
       if (this.#canUndo) this.#undo();
@@ -307,7 +314,8 @@ export class Recovery {
     this.fastRecoveries++;
     this.congestion.save();
     const flight = distance(next, una);
-    this.congestion.onLoss(Math.min(flight, this.pipe(una, next) + this.scoreboard.lostBytes), now);
+    // FlightSize is all that is not cumulatively acknowledged, SACKed or not (RFC 5681 §2).
+    this.congestion.onLoss(flight, now);
     this.#rate.begin(flight - this.scoreboard.sackedBytes);
     this.#probeOutstanding = false;
   }
@@ -441,6 +449,8 @@ export class Recovery {
     if (this.phase === OPEN && this.scoreboard.sackedBytes > 0) return;
     delay *= 2 ** this.#unansweredProbes;
     if (now + delay < this.timeoutAt) this.probeAt = now + delay;
+    // RFC 8985 §7.2: the first probe comes no later than the timeout would, and in its place.
+    else if (this.phase === OPEN && this.#unansweredProbes === 0) this.probeAt = this.timeoutAt;
   }
 
   /** A loss probe has gone out (RFC 8985 §7.3): the last segment again, or a new one. */

@@ -20,6 +20,8 @@ export class Delivery {
   latestRetransmitted = false;
   /** Latest transmission time among segments that were sent only once: an RTT sample. -1: none. */
   sampleSentAt = -1;
+  /** Something sent more than once was among it: which copy it was, and since when the rest has been there, nobody can tell (Karn). */
+  isAmbiguous = false;
   /** Earliest transmission time among segments that were sent only once. -1: none. */
   oldestOriginalSentAt = -1;
   /** A segment sent only once was delivered although a later one had been SACKed before it: the path reorders. */
@@ -39,6 +41,7 @@ export class Delivery {
     this.latestEnd = 0;
     this.latestRetransmitted = false;
     this.sampleSentAt = -1;
+    this.isAmbiguous = false;
     this.oldestOriginalSentAt = -1;
     this.reorderedBytes = 0;
   }
@@ -284,7 +287,9 @@ export class Scoreboard {
   /** What the arrival of a segment that ends at `end` tells of round trips and of the order of arrival. */
   #note(flags: number, sentAt: number, end: number, length: number, into: Delivery): void {
     const retransmitted = (flags & RETRANSMITTED) !== 0;
-    if (!retransmitted) {
+    if (retransmitted) {
+      into.isAmbiguous = true;
+    } else {
       if (sentAt > into.sampleSentAt) into.sampleSentAt = sentAt;
       if (into.oldestOriginalSentAt < 0 || sentAt < into.oldestOriginalSentAt) {
         into.oldestOriginalSentAt = sentAt;
