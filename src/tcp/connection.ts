@@ -13,6 +13,7 @@ import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
 import type { ListenSocket } from './listener.ts';
 import * as options from './options.ts';
+import { PathProbe } from './path-probe.ts';
 import { Receiver } from './receiver.ts';
 import type { Segment } from './segment.ts';
 import { type Emitter, Sender, STALLED } from './sender.ts';
@@ -519,7 +520,10 @@ export class Connection implements Endpoint, Emitter {
     if (blocks > 0) at = receiver.writeSack(frame.bytes, at, blocks);
     if (length > 0) {
       this.sender.queue.copyTo(frame.bytes, at, offset, length);
-      if (length > this.sender.segment) frame.segmentSize = this.sender.segment;
+      // A probe of the path is one packet, however large.
+      if (length > this.sender.segment && length !== this.sender.pathProbeLength) {
+        frame.segmentSize = this.sender.segment;
+      }
     }
     finish(path, frame, this.ecn && isNew ? ECN_CAPABLE : undefined);
     if (length > 0) trace(this, isNew ? 'send' : 'retransmit', sequence, length);
@@ -559,7 +563,12 @@ export class Connection implements Endpoint, Emitter {
     const optionBytes =
       (this.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
       (this.selective ? options.sackLength(receiver.sackBlocks(this.timestamps)) : 0);
-    const { mtu } = path;
+    const { pathProbe } = sender;
+    const mtu = pathProbe === null ? path.mtu : Math.min(path.mtu, pathProbe.mtu);
+    if (pathProbe !== null) {
+      const wanted = pathProbe.wanted(path.mtu, this.host.now);
+      sender.pathProbeLength = wanted === 0 ? 0 : wanted - path.headerLength - HEADER - optionBytes;
+    }
     if (mtu === this.#pathMtu && optionBytes === this.#optionBytes) return;
     const hasShrunk = mtu < this.#pathMtu;
     this.#pathMtu = mtu;
@@ -654,8 +663,25 @@ export class Connection implements Endpoint, Emitter {
       this.fail(this.softError ?? 'ETIMEDOUT');
       return;
     }
+    this.#suspectPath(now);
     recovery.onTimeout(sender.una, sender.next, now);
     trace(this, 'timeout');
+  }
+
+  /** A path that drops every full-sized segment in silence is a black hole (RFC 4821 §7.7). */
+  #suspectPath(now: number): void {
+    const { sender, path } = this;
+    const { recovery } = sender;
+    const { first, pool } = recovery.scoreboard;
+    // The head was sent once at least and timed out `backoffs` times before this one.
+    if (first < 0 || pool.end[first]! - pool.sequence[first]! < sender.segment) return;
+    if (sender.pathProbe === null) {
+      sender.pathProbe = PathProbe.suspect(recovery.backoffs + 1, path.mtu, now);
+      if (sender.pathProbe === null) return;
+    } else if (recovery.backoffs === 0 || !sender.pathProbe.lower(now)) {
+      return;
+    }
+    this.updateSegment();
   }
 
   #onPersistTimeout(now: number): void {

@@ -239,6 +239,7 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
   if (sender.una !== previous) {
     connection.waitingSince = host.now;
     connection.path.confirm();
+    if (sender.pathProbe?.acknowledged(sender.una, host.now)) connection.updateSegment();
   }
   trace(connection, 'ack');
   if (moved > 0) connection.handler?.writable(connection);

@@ -1,5 +1,6 @@
 import type { TcpConfig } from './config.ts';
 import type { Congestion } from './congestion/congestion.ts';
+import type { PathProbe } from './path-probe.ts';
 import { FAST, Recovery } from './recovery/recovery.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
 import { NONE, type SegmentPool } from './recovery/segment-pool.ts';
@@ -55,6 +56,11 @@ export class Sender {
   segment = 536;
   /** Most payload bytes of a frame that the device cuts; 0 where it does not. */
   largeSegment = 0;
+
+  /** Looks for the path's real MTU, where a black hole was met. */
+  pathProbe: PathProbe | null = null;
+  /** Payload bytes of the segment that is to probe the path next; 0 for none. */
+  pathProbeLength = 0;
 
   noDelay: boolean;
   cork = false;
@@ -223,6 +229,7 @@ export class Sender {
     const hasFin = this.finSent && end === this.next;
     const payload = hasFin ? length - 1 : length;
     if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
+    this.pathProbe?.repeated(sequence, now);
     scoreboard.retransmitted(id, end, now);
     recovery.onRetransmitted(length, now);
     this.#pace(length, now);
@@ -254,6 +261,8 @@ export class Sender {
       this.limited = true;
       return -1;
     }
+    const probe = this.pathProbeLength;
+    if (probe > segment && probe <= unsent && probe <= windowRoom && probe <= room) return probe;
     let length = Math.min(unsent, windowRoom, this.#quantum(room));
     if (length >= segment) {
       // A tail that is not full-sized goes with the rest only if it could go alone.
@@ -284,6 +293,10 @@ export class Sender {
     if (withFin) flags |= FIN;
     else if (length === 0) return true;
     if (!via.emit(flags, sequence, this.outstanding, length)) return false;
+    if (this.pathProbeLength > 0 && length === this.pathProbeLength) {
+      this.pathProbe?.sent(sequence, advance(sequence, length));
+      this.pathProbeLength = 0;
+    }
     const taken = length + (withFin ? 1 : 0);
     this.next = advance(sequence, taken);
     if (withFin) this.finSent = true;
