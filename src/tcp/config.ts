@@ -40,8 +40,8 @@ export interface TcpOptions {
   readonly timestamps?: boolean;
   /** RFC 2018. Default true. */
   readonly sack?: boolean;
-  /** `newreno` (RFC 6582) or `cubic` (RFC 9438). Default `cubic`. */
-  readonly congestionControl?: 'newreno' | 'cubic';
+  /** `newreno` (RFC 6582), `cubic` (RFC 9438) or `bbr` (draft-ietf-ccwg-bbr, version 3). Default `cubic`. */
+  readonly congestionControl?: 'newreno' | 'cubic' | 'bbr';
   /**
    * Explicit congestion notification (RFC 3168): `true` asks for it and agrees to
    * it, `passive` only agrees, `false` neither. Default `passive`.

@@ -1,34 +1,34 @@
 import type { IpAddress } from '../address/index.ts';
 import { NetError, type NetErrorCode } from '../errors.ts';
-import { type IpErrorKind, type IpPath, PROTOCOL_TCP } from '../ip.ts';
+import { type IpPath, PROTOCOL_TCP } from '../ip.ts';
 import { ETHERNET_HEADER } from '../netif/netif.ts';
 import type { FlowStats } from '../stack.ts';
 import { Timer } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
-import { Cubic } from './congestion/cubic.ts';
-import { NewReno } from './congestion/newreno.ts';
+import { createCongestion } from './congestion/create.ts';
 import type { Endpoint } from './demux.ts';
-import { emitBare, emitBareTimestamped, emitSyn, finish, writeHeader } from './emit.ts';
+import { EcnState } from './ecn.ts';
+import { emitBare, emitBareTimestamped, finish, writeHeader } from './emit.ts';
+import { sendSyn } from './handshake.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
+import { KeepAlive } from './keepalive.ts';
 import type { ListenSocket } from './listener.ts';
 import * as options from './options.ts';
-import { PathProbe } from './path-probe.ts';
 import { Receiver } from './receiver.ts';
 import type { Segment } from './segment.ts';
 import { type Emitter, Sender, STALLED } from './sender.ts';
-import { advance, before } from './sequence.ts';
 import type { State } from './state.ts';
 import * as states from './state.ts';
+import { countEnded, statsOf } from './stats.ts';
+import { nextDeadline, onDeadline } from './timeouts.ts';
 import { trace } from './trace.ts';
-import { ACK, CWR, ECE, HEADER, RST, SYN } from './wire.ts';
+import { ACK, HEADER, RST } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** RFC 9293 §3.7.1: what a peer that announces nothing takes, IPv4 . */
+/** RFC 9293 §3.7.1: what a peer that announces nothing takes. */
 const DEFAULT_MSS_IPV4 = 536;
 const DEFAULT_MSS_IPV6 = 1220;
-/** Below this a peer's announcement is an attack on our efficiency, not a need. */
-const LEAST_MSS = 88;
 /** What `write` queues at least before it asks to wait. */
 const LEAST_SEND_BUFFER = 256 << 10;
 /** ECT(0) (RFC 3168 §5). */
@@ -57,8 +57,9 @@ export interface ConnectionTuple {
 
 /**
  * The transmission control block (RFC 9293 §3.3.1) with what the user and the
- * timers do to it. What segments do to it is in `input.ts`; the halves that send
- * and receive are `Sender` and `Receiver`.
+ * device do to it. How it begins is in `handshake.ts`, what segments do to it in
+ * `input.ts`, what time does in `timeouts.ts`; the halves that send and receive
+ * are `Sender` and `Receiver`.
  */
 export class Connection implements Endpoint, Emitter {
   readonly host: TcpHost;
@@ -91,15 +92,9 @@ export class Connection implements Endpoint, Emitter {
   /** SYN or SYN-ACK is to be sent at the next output. */
   synPending = false;
   synSentAt = 0;
-  #synRepeated = false;
-  /** Explicit congestion notification was agreed on (RFC 3168). */
-  ecn = false;
-  /** The peer's packets were marked, and it has not answered that yet: every ACK says so. */
-  #echoMark = false;
-  /** We have reduced because of a mark, and the next new data says so. */
-  #reducedPending = false;
-  /** Marks in ACKs up to here belong to the reduction that was made. */
-  #reducedUntil = 0;
+  synRepeated = false;
+  readonly ecn = new EcnState();
+  readonly keepAlive: KeepAlive;
   #accounted = 0;
   /** What the peer's SYN announced. */
   peerMss: number;
@@ -115,11 +110,6 @@ export class Connection implements Endpoint, Emitter {
   waitingSince = 0;
   finTimeoutAt = NEVER;
 
-  #keepAliveIdleMs = 0;
-  #keepAliveIntervalMs: number;
-  #keepAliveProbes: number;
-  #keepAliveSent = 0;
-  #keepAliveAt = NEVER;
   lastReceivedAt = 0;
 
   readonly #timer: Timer;
@@ -136,15 +126,9 @@ export class Connection implements Endpoint, Emitter {
     this.timestamps = config.timestamps;
     this.selective = config.sack;
     this.userTimeoutMs = config.userTimeoutMs;
-    this.#keepAliveIntervalMs = config.keepAliveIntervalMs;
-    this.#keepAliveProbes = config.keepAliveProbes;
+    this.keepAlive = new KeepAlive(config);
     this.peerMss = tuple.path.headerLength === 40 ? DEFAULT_MSS_IPV6 : DEFAULT_MSS_IPV4;
-    const Algorithm = config.congestionControl === 'newreno' ? NewReno : Cubic;
-    this.sender = new Sender(
-      host.pool,
-      config,
-      new Algorithm(this.peerMss, config.initialWindow * this.peerMss),
-    );
+    this.sender = new Sender(host.pool, config, createCongestion(config, this.peerMss, host.random));
     this.receiver = new Receiver(config);
     if (config.windowScaling) this.receiver.shift = Receiver.shiftFor(config.receiveBuffer);
     this.#timer = new Timer(host.timers, this);
@@ -157,98 +141,6 @@ export class Connection implements Endpoint, Emitter {
   /** SND.MSS that we announce (RFC 9293 §3.7.1): what our interface takes, whatever the path. */
   get announcedMss(): number {
     return Math.min(this.config.maxSegment, this.path.interfaceMtu - this.path.headerLength - HEADER);
-  }
-
-  // ---------------------------------------------------------------- opening
-
-  /** Active open: a SYN goes out with the next output. */
-  open(initial: number, timestampOffset: number): void {
-    this.timestampOffset = timestampOffset;
-    this.sender.begin(initial);
-    this.#reducedUntil = initial;
-    this.state = states.SYN_SENT;
-    this.synPending = true;
-    this.waitingSince = this.host.now;
-    this.host.schedule(this);
-  }
-
-  /** Passive open: `segment` is the SYN. */
-  answer(segment: Segment, initial: number, timestampOffset: number): void {
-    this.timestampOffset = timestampOffset;
-    this.sender.begin(initial);
-    this.#reducedUntil = initial;
-    this.takeSyn(segment, false);
-    this.state = states.SYN_RECEIVED;
-    this.synPending = true;
-    this.waitingSince = this.host.now;
-    this.host.schedule(this);
-  }
-
-  /**
-   * The ACK of a SYN cookie has come: `syn` is the SYN as the cookie remembers
-   * it. What follows is as if our SYN-ACK had been sent by this connection.
-   */
-  revive(syn: Segment, initial: number, timestampOffset: number): void {
-    this.timestampOffset = timestampOffset;
-    this.sender.begin(initial);
-    this.sender.next = advance(initial, 1);
-    this.#reducedUntil = initial;
-    this.takeSyn(syn, false);
-    this.state = states.SYN_RECEIVED;
-    this.receiver.advertise(false);
-    this.#synRepeated = true;
-    this.waitingSince = this.host.now;
-  }
-
-  /** Takes sequence number and options of the peer's SYN. */
-  takeSyn(segment: Segment, synWasSent: boolean): void {
-    const { receiver, sender, host } = this;
-    const { mss, windowScale, sackPermitted, hasTimestamps, timestampValue } = segment.options;
-    receiver.begin(segment.sequence, synWasSent ? Math.min(receiver.limit, 0xffff) : 0);
-    if (mss >= 0) this.peerMss = Math.max(mss, LEAST_MSS);
-    // RFC 7323 §2.2: scaling only if both ends ask for it.
-    if (windowScale >= 0 && this.scaling) {
-      sender.shift = windowScale;
-    } else {
-      this.scaling = false;
-      receiver.shift = 0;
-    }
-    // RFC 3168 §6.1.1: a SYN asks with both flags, a SYN-ACK agrees with one.
-    const mark = segment.flags & (ECE | CWR);
-    if (segment.hasAck) this.ecn = this.config.ecn === true && mark === ECE;
-    else this.ecn = this.config.ecn !== false && mark === (ECE | CWR);
-    this.selective &&= sackPermitted;
-    this.timestamps &&= hasTimestamps;
-    if (this.timestamps) {
-      receiver.timestampRecent = timestampValue;
-      receiver.timestampRecentAt = host.now;
-    }
-    // The window in a SYN is never scaled.
-    sender.window = segment.window;
-    sender.maxWindow = segment.window;
-    sender.windowSequence = segment.sequence;
-    sender.windowAcknowledgment = segment.hasAck ? segment.acknowledgment : sender.initial;
-  }
-
-  /** The handshake is done. `lostSyn`: a SYN of ours had to be sent again. */
-  establish(): void {
-    const { sender } = this;
-    const { recovery, congestion } = sender;
-    const lostSyn = recovery.backoffs > 0;
-    this.state = sender.finQueued ? states.FIN_WAIT_1 : states.ESTABLISHED;
-    if (lostSyn) recovery.rtt.restartAfterLostSyn();
-    // A SYN-ACK that answered two SYNs tells no time (Karn).
-    else if (!this.#synRepeated) recovery.rtt.sample(this.host.now - this.synSentAt);
-    recovery.timeoutAt = NEVER;
-    recovery.backoffs = 0;
-    recovery.retries = 0;
-    this.updateSegment();
-    // RFC 5681 §3.1: a lost SYN says that the path is bad; RFC 6928 §2 otherwise.
-    congestion.window = (lostSyn ? 1 : this.config.initialWindow) * sender.segment;
-    congestion.segment = sender.segment;
-    this.waitingSince = this.host.now;
-    this.#touchKeepAlive();
-    this.host.schedule(this);
   }
 
   // ---------------------------------------------------------------- the user's calls
@@ -296,6 +188,7 @@ export class Connection implements Endpoint, Emitter {
     if (this.error !== null) throw this.error;
     if (this.sender.finQueued || this.state === states.CLOSED) throw this.#failure('EPIPE', 'write');
     if (this.sender.drained) this.#beginWaiting();
+    this.sender.checkApplicationLimited(this.host.now);
     this.sender.queue.push(data);
     this.host.schedule(this);
   }
@@ -345,10 +238,9 @@ export class Connection implements Endpoint, Emitter {
     intervalMs = this.config.keepAliveIntervalMs,
     probes = this.config.keepAliveProbes,
   ): void {
-    this.#keepAliveIdleMs = enable ? idleMs : 0;
-    this.#keepAliveIntervalMs = intervalMs;
-    this.#keepAliveProbes = probes;
-    this.#touchKeepAlive();
+    this.host.touch();
+    this.keepAlive.set(enable ? idleMs : 0, intervalMs, probes);
+    this.keepAlive.restart(this.host.now, states.isSynchronized(this.state));
     this.#rearm();
   }
 
@@ -374,45 +266,10 @@ export class Connection implements Endpoint, Emitter {
 
   receive(segment: Segment): void {
     this.lastReceivedAt = this.host.now;
-    this.#keepAliveSent = 0;
+    this.keepAlive.heard();
     this.receiver.segmentsReceived++;
     receiveSegment(this, segment);
     if (this.state !== states.CLOSED) this.host.schedule(this);
-  }
-
-  /** An error report about a segment of ours (RFC 5461, RFC 5927): true if it fits what is in flight. */
-  onIpError(kind: IpErrorKind, sequence: number): boolean {
-    const { sender } = this;
-    // RFC 5927 §4.1: SND.UNA =< SEG.SEQ < SND.NXT.
-    if (before(sequence, sender.una) || !before(sequence, sender.next)) return false;
-    const opening = this.state === states.SYN_SENT || this.state === states.SYN_RECEIVED;
-    switch (kind) {
-      case 'packet-too-big':
-        // The path has the new MTU when this turn is over.
-        this.host.schedule(this);
-        return true;
-      case 'port-unreachable':
-      case 'protocol-unreachable':
-        // Hard by RFC 1122 §4.2.3.9, but only while nobody has answered (RFC 5927 §5.2).
-        if (opening) this.fail('ECONNREFUSED');
-        return true;
-      case 'neighbour-unreachable':
-        // Whoever connects is told; a half-open connection of a listener waits for its SYN-ACK's retries.
-        if (this.state === states.SYN_SENT) this.fail('EHOSTUNREACH');
-        else this.softError = 'EHOSTUNREACH';
-        return true;
-      case 'net-unreachable':
-        this.softError = 'ENETUNREACH';
-        return true;
-      case 'host-unreachable':
-      case 'source-route-failed':
-      case 'prohibited':
-      case 'time-exceeded':
-        this.softError = 'EHOSTUNREACH';
-        return true;
-      default:
-        return true;
-    }
   }
 
   // ---------------------------------------------------------------- sending
@@ -421,7 +278,7 @@ export class Connection implements Endpoint, Emitter {
   output(): void {
     if (this.state === states.CLOSED) return;
     if (this.state === states.SYN_SENT || this.state === states.SYN_RECEIVED) {
-      if (this.synPending) this.#sendSyn();
+      if (this.synPending) sendSyn(this);
       // Where the SYN-ACK is out already, a challenge or duplicate is answered by itself.
       else if (this.receiver.ackNow && this.state === states.SYN_RECEIVED) this.#sendAck();
     } else {
@@ -430,47 +287,6 @@ export class Connection implements Endpoint, Emitter {
       this.#acknowledge();
     }
     this.#rearm();
-  }
-
-  #sendSyn(): void {
-    const { receiver, sender, path, host } = this;
-    const answering = this.state === states.SYN_RECEIVED;
-    const window = answering ? receiver.advertise(false) : Math.min(receiver.limit, 0xffff);
-    const sent = emitSyn(
-      path,
-      this.localPort,
-      this.remotePort,
-      sender.initial,
-      answering ? receiver.next : 0,
-      this.#synFlags(answering),
-      window,
-      {
-        mss: this.announcedMss,
-        sackPermitted: this.selective,
-        timestamps: this.timestamps,
-        timestampValue: this.timestampNow,
-        timestampEcho: answering ? receiver.timestampRecent : 0,
-        windowScale: this.scaling ? receiver.shift : -1,
-      },
-    );
-    if (!sent) {
-      host.stall(this);
-      return;
-    }
-    host.counters.outSegs++;
-    if (answering) receiver.acknowledged(false);
-    this.synPending = false;
-    this.synSentAt = host.now;
-    this.#synRepeated = sender.next !== sender.initial;
-    if (!this.#synRepeated) sender.next = advance(sender.initial, 1);
-    const { recovery } = sender;
-    recovery.timeoutAt = host.now + recovery.rtt.backedOffMs(recovery.backoffs);
-  }
-
-  #synFlags(answering: boolean): number {
-    if (answering) return SYN | ACK | (this.ecn ? ECE : 0);
-    // A SYN that got lost may have been dropped for its flags (RFC 3168 §6.1.1.1).
-    return this.config.ecn === true && this.sender.recovery.backoffs < 2 ? SYN | ECE | CWR : SYN;
   }
 
   get timestampNow(): number {
@@ -508,11 +324,10 @@ export class Connection implements Endpoint, Emitter {
     const frame = path.reserve(PROTOCOL_TCP, header + length);
     if (frame === null) return false;
     const window = receiver.advertise(this.scaling);
-    // Only data that is new carries ECT (RFC 3168 §6.1.5).
-    // Not the byte of a window probe, which is beyond the window (RFC 3168 §6.1.6).
+    // Only data that is new carries ECT (RFC 3168 §6.1.5), and no window probe does (§6.1.6).
     const isNew =
       length > 0 && sequence === this.sender.next && length <= this.sender.window - this.sender.outstanding;
-    const marked = this.ecn ? flags | this.#ecnFlags(isNew) : flags;
+    const marked = flags | this.ecn.flags(isNew);
     writeHeader(frame, this.localPort, this.remotePort, sequence, receiver.next, header, marked, window);
     let at = frame.start + HEADER;
     if (timestamps)
@@ -525,36 +340,20 @@ export class Connection implements Endpoint, Emitter {
         frame.segmentSize = this.sender.segment;
       }
     }
-    finish(path, frame, this.ecn && isNew ? ECN_CAPABLE : undefined);
+    finish(path, frame, this.ecn.agreed && isNew ? ECN_CAPABLE : undefined);
     if (length > 0) trace(this, isNew ? 'send' : 'retransmit', sequence, length);
     receiver.acknowledged(length > 0);
     this.host.counters.outSegs++;
     return true;
   }
 
-  #ecnFlags(isNew: boolean): number {
-    let flags = this.#echoMark ? ECE : 0;
-    if (isNew && this.#reducedPending) {
-      flags |= CWR;
-      this.#reducedPending = false;
-    }
-    return flags;
-  }
-
-  /** The marks of a received segment: its own, and what it says of ours (RFC 3168 §6.1.2, §6.1.3). */
+  /** The marks of a received segment: its own, and what it says of ours. */
   takeMarks(segment: Segment): void {
-    if (!this.ecn) return;
-    const { sender, receiver } = this;
-    if ((segment.flags & CWR) !== 0) this.#echoMark = false;
-    if (segment.congestionMarked && !this.#echoMark) {
-      this.#echoMark = true;
-      receiver.ackNow = true;
+    const { sender, receiver, ecn } = this;
+    if (ecn.receive(segment)) receiver.ackNow = true;
+    if (ecn.mustReduce(segment, sender.next)) {
+      sender.recovery.onCongestionMark(sender.una, sender.next, this.host.now);
     }
-    if ((segment.flags & ECE) === 0 || segment.hasSyn || before(segment.acknowledgment, this.#reducedUntil))
-      return;
-    this.#reducedUntil = sender.next;
-    this.#reducedPending = true;
-    sender.recovery.onCongestionMark(sender.una, sender.next, this.host.now);
   }
 
   /** Payload bytes per segment, after the path MTU, the peer's MSS and the options that go with data now. */
@@ -586,136 +385,18 @@ export class Connection implements Endpoint, Emitter {
 
   /** Arms the one timer for the nearest of all deadlines. */
   #rearm(): void {
-    if (this.state === states.CLOSED) return;
-    const { sender, receiver } = this;
-    let at = Math.min(
-      sender.recovery.deadline,
-      sender.persistAt,
-      sender.pacedUntil,
-      receiver.ackDeadline,
-      this.finTimeoutAt,
-      this.#keepAliveAt,
-    );
-    if (this.userTimeoutMs > 0 && !sender.drained) at = Math.min(at, this.waitingSince + this.userTimeoutMs);
+    if (this.isOver) return;
+    const at = nextDeadline(this);
     if (at === NEVER) this.#timer.cancel();
     else this.#timer.arm(at);
   }
 
   onTimer(): void {
-    const { host, sender, receiver } = this;
-    host.touch();
-    const { now } = host;
-    const { recovery } = sender;
-    if (now >= this.finTimeoutAt) {
-      this.#end(null);
-      return;
-    }
-    if (this.userTimeoutMs > 0 && !sender.drained && now >= this.waitingSince + this.userTimeoutMs) {
-      this.#reset();
-      this.fail(this.softError ?? 'ETIMEDOUT');
-      return;
-    }
-    if (now >= receiver.ackDeadline) {
-      // The application did not answer in time: what it receives is acknowledged promptly for a while.
-      receiver.ackNow = true;
-      receiver.ackDeadline = NEVER;
-      receiver.interactive = false;
-    }
-    if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, now);
-    if (now >= recovery.probeAt && recovery.probeAt <= recovery.timeoutAt) {
-      trace(this, 'probe');
-      sender.sendLossProbe(now, this, this.selective);
-    } else if (now >= recovery.timeoutAt) {
-      this.#onRetransmissionTimeout(now);
-    }
-    if (this.isOver) return;
-    if (now >= sender.persistAt) this.#onPersistTimeout(now);
-    if (this.isOver) return;
-    if (now >= this.#keepAliveAt) this.#onKeepAlive(now);
-    if (this.isOver) return;
-    this.output();
+    onDeadline(this);
   }
 
   get isOver(): boolean {
     return this.state === states.CLOSED;
-  }
-
-  #onRetransmissionTimeout(now: number): void {
-    const { sender, host } = this;
-    const { recovery } = sender;
-    host.counters.timeouts++;
-    if (this.state === states.SYN_SENT || this.state === states.SYN_RECEIVED) {
-      const most = this.state === states.SYN_SENT ? this.config.synRetries : this.config.synAckRetries;
-      if (recovery.retries >= most) {
-        this.fail(this.softError ?? 'ETIMEDOUT');
-        return;
-      }
-      recovery.retries++;
-      recovery.backoffs++;
-      // Also where the device has no room for it now.
-      recovery.timeoutAt = now + recovery.rtt.backedOffMs(recovery.backoffs);
-      this.synPending = true;
-      host.counters.retransSegs++;
-      return;
-    }
-    if (recovery.retries >= this.config.dataRetries) {
-      this.#reset();
-      this.fail(this.softError ?? 'ETIMEDOUT');
-      return;
-    }
-    this.#suspectPath(now);
-    recovery.onTimeout(sender.una, sender.next, now);
-    trace(this, 'timeout');
-  }
-
-  /** A path that drops every full-sized segment in silence is a black hole (RFC 4821 §7.7). */
-  #suspectPath(now: number): void {
-    const { sender, path } = this;
-    const { recovery } = sender;
-    const { first, pool } = recovery.scoreboard;
-    // The head was sent once at least and timed out `backoffs` times before this one.
-    if (first < 0 || pool.end[first]! - pool.sequence[first]! < sender.segment) return;
-    if (sender.pathProbe === null) {
-      sender.pathProbe = PathProbe.suspect(recovery.backoffs + 1, path.mtu, now);
-      if (sender.pathProbe === null) return;
-    } else if (recovery.backoffs === 0 || !sender.pathProbe.lower(now)) {
-      return;
-    }
-    this.updateSegment();
-  }
-
-  #onPersistTimeout(now: number): void {
-    const { sender } = this;
-    if (sender.persistRetries >= this.config.dataRetries) {
-      this.#reset();
-      this.fail(this.softError ?? 'ETIMEDOUT');
-      return;
-    }
-    sender.sendWindowProbe(now, this, this.selective);
-  }
-
-  #touchKeepAlive(): void {
-    const due = this.#keepAliveIdleMs > 0 && states.isSynchronized(this.state);
-    this.#keepAliveAt = due ? this.host.now + this.#keepAliveIdleMs : NEVER;
-  }
-
-  /** RFC 9293 §3.8.4. */
-  #onKeepAlive(now: number): void {
-    const idleAt = this.lastReceivedAt + this.#keepAliveIdleMs;
-    // Data in flight has timers of its own; a peer heard of lately needs no probe.
-    if (this.sender.outstanding > 0 || (this.#keepAliveSent === 0 && now < idleAt)) {
-      this.#keepAliveAt = Math.max(idleAt, now + 1);
-      if (this.sender.outstanding > 0) this.#keepAliveAt = now + this.#keepAliveIdleMs;
-      return;
-    }
-    if (this.#keepAliveSent >= this.#keepAliveProbes) {
-      this.#reset();
-      this.fail('ETIMEDOUT');
-      return;
-    }
-    this.#keepAliveSent++;
-    this.emit(ACK, advance(this.sender.next, -1), 0, 0);
-    this.#keepAliveAt = now + this.#keepAliveIntervalMs;
   }
 
   startFinTimeout(): void {
@@ -751,6 +432,12 @@ export class Connection implements Endpoint, Emitter {
     this.#end(this.#failure('ECONNRESET', 'read'));
   }
 
+  /** Nobody answers any more: resets, in case it is only one way that is dead. */
+  giveUp(): void {
+    this.#reset();
+    this.fail(this.softError ?? 'ETIMEDOUT');
+  }
+
   fail(code: NetErrorCode): void {
     const opening = this.state === states.SYN_SENT || this.state === states.SYN_RECEIVED;
     if (opening) this.host.counters.attemptFails++;
@@ -779,14 +466,7 @@ export class Connection implements Endpoint, Emitter {
     this.error ??= error;
     this.#timer.cancel();
     this.host.remove(this);
-    const { recovery } = this.sender;
-    const { counters } = this.host;
-    counters.retransSegs += recovery.retransmits;
-    counters.fastRecoveries += recovery.fastRecoveries;
-    counters.spuriousRecoveries += recovery.spuriousRecoveries;
-    counters.lossProbes += recovery.probes;
-    counters.outOfOrder += this.receiver.outOfOrderSegments;
-    counters.pruned += this.receiver.pruned;
+    countEnded(this, this.host.counters);
     this.sender.clear();
     this.receiver.end(this.detached);
     this.accountMemory();
@@ -797,30 +477,6 @@ export class Connection implements Endpoint, Emitter {
   }
 
   get stats(): FlowStats {
-    const { sender, receiver } = this;
-    const { recovery, congestion } = sender;
-    const { rtt } = recovery;
-    return {
-      state: this.stateName,
-      rttMs: rtt.smoothedMs,
-      rttVarMs: rtt.varianceMs,
-      minRttMs: rtt.hasSample ? rtt.minimumMs : 0,
-      rtoMs: rtt.backedOffMs(recovery.backoffs),
-      mss: sender.segment,
-      cwnd: congestion.window,
-      ssthresh: congestion.threshold,
-      sendWindow: sender.window,
-      receiveWindow: receiver.window,
-      bytesInFlight: states.isSynchronized(this.state) ? sender.pipe : 0,
-      bytesSent: sender.bytesSent,
-      bytesAcked: sender.bytesAcknowledged,
-      bytesReceived: receiver.bytesReceived,
-      bytesRetransmitted: recovery.bytesRetransmitted,
-      segmentsSent: sender.segmentsSent,
-      segmentsReceived: receiver.segmentsReceived,
-      retransmits: recovery.retransmits,
-      sendQueue: sender.queue.length,
-      receiveQueue: receiver.queue.length,
-    };
+    return statsOf(this);
   }
 }

@@ -11,12 +11,13 @@ type Resolve = (hostname: string) => Promise<string[]>;
 
 /** The `Tcp` of a direct stack: promises over `TcpLayer`. */
 export class DirectTcp implements Tcp {
-  readonly #layer: TcpLayer;
+  /** What is below the promises: for faces that need its events as they come, such as `net/`. */
+  readonly layer: TcpLayer;
   readonly #clock: Clock;
   readonly #resolve: Resolve;
 
   constructor(layer: TcpLayer, clock: Clock, resolve: Resolve) {
-    this.#layer = layer;
+    this.layer = layer;
     this.#clock = clock;
     this.#resolve = resolve;
   }
@@ -25,7 +26,7 @@ export class DirectTcp implements Tcp {
     const host =
       options.host === undefined ? null : await this.#address(options.host, 'listen', options.port);
     const address = host === null || host.isUnspecified ? null : host;
-    const socket = this.#layer.listen({
+    const socket = this.layer.listen({
       port: options.port,
       address,
       ...(options.backlog === undefined ? {} : { backlog: options.backlog }),
@@ -65,7 +66,7 @@ export class DirectTcp implements Tcp {
         ? undefined
         : await this.#address(options.localAddress, 'connect', options.localPort);
     signal?.throwIfAborted();
-    const connection = this.#layer.connect({
+    const connection = this.layer.connect({
       remote,
       remotePort: options.port,
       ...(local === undefined ? {} : { local }),

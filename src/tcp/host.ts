@@ -1,3 +1,4 @@
+import type { Random } from '../time/random.ts';
 import type { TimerWheel } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
 import type { Connection } from './connection.ts';
@@ -10,6 +11,7 @@ export interface TcpHost {
   /** Clock time in ms as of the present batch, timer or call. */
   readonly now: number;
   readonly timers: TimerWheel;
+  readonly random: Random;
   readonly pool: SegmentPool;
   readonly keeper: PayloadKeeper;
   /** Reused for every ACK. */

@@ -4,6 +4,7 @@
  */
 import type { Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
+import { establish, takeSyn } from './handshake.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
 import * as states from './state.ts';
@@ -50,7 +51,7 @@ function receiveInSynSent(connection: Connection, segment: Segment): void {
     return;
   }
   if (!segment.hasSyn) return;
-  connection.takeSyn(segment, true);
+  takeSyn(connection, segment, true);
   if (!segment.hasAck) {
     // Simultaneous open.
     connection.state = states.SYN_RECEIVED;
@@ -60,7 +61,7 @@ function receiveInSynSent(connection: Connection, segment: Segment): void {
   // RFC 7323 §3.2: an echo that we never sent is an old duplicate's; the ACK number has vouched already.
   sender.una = segment.acknowledgment;
   connection.receiver.ackNow = true;
-  connection.establish();
+  establish(connection);
   connection.handler?.connected(connection);
   if (connection.isOver) return;
   receiveText(connection, afterSyn(segment));
@@ -211,7 +212,7 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     sender.maxWindow = Math.max(sender.maxWindow, sender.window);
     sender.windowSequence = segment.sequence;
     sender.windowAcknowledgment = ack;
-    connection.establish();
+    establish(connection);
     if (listener !== null) listener.completed(connection);
     connection.handler?.connected(connection);
     return !connection.isOver;

@@ -152,15 +152,30 @@ export class Sender {
 
   /** Whether pacing holds back what could go: sets `pacedUntil` if so. */
   #isPaced(now: number): boolean {
-    const ahead = this.#lineFreeAt - now;
-    if (ahead <= PACING_CREDIT_MS) return false;
-    const rate = this.#pacingRate();
-    if (rate === 0) return false;
-    // A short burst goes at once: what an application writes now and then is never held back.
-    const credit = PACING_CREDIT_MS + (PACING_BURST * this.segment) / rate;
-    if (ahead <= credit || (this.unsent <= 0 && this.recovery.scoreboard.lostBytes === 0)) return false;
-    this.pacedUntil = this.#lineFreeAt - credit;
+    const until = this.#pacedTo(now);
+    if (until <= now || (this.unsent <= 0 && this.recovery.scoreboard.lostBytes === 0)) return false;
+    this.pacedUntil = until;
     return true;
+  }
+
+  /** When pacing lets something go. */
+  #pacedTo(now: number): number {
+    if (this.#lineFreeAt - now <= PACING_CREDIT_MS) return now;
+    const rate = this.#pacingRate();
+    if (rate === 0) return now;
+    // A short burst goes at once: what an application writes now and then is never held back.
+    return this.#lineFreeAt - PACING_CREDIT_MS - (PACING_BURST * this.segment) / rate;
+  }
+
+  /**
+   * CheckIfApplicationLimited (draft-ietf-ccwg-bbr §4.1.2.4), asked before an event
+   * may have something sent: did the application leave room unused?
+   */
+  checkApplicationLimited(now: number): void {
+    const { rate } = this.congestion;
+    if (rate === null || this.unsent >= this.segment || this.recovery.scoreboard.lostBytes > 0) return;
+    const { pipe } = this;
+    if (pipe < this.congestion.window && this.#pacedTo(now) <= now) rate.markAppLimited(pipe);
   }
 
   /** Counts `bytes` that were sent against the pacing rate. */
@@ -241,7 +256,7 @@ export class Sender {
   /** The largest multiple of a segment that the device takes and `room` allows; at least one segment. */
   #quantum(room: number): number {
     if (this.largeSegment < 2 * this.segment) return this.segment;
-    const most = Math.min(room, this.largeSegment);
+    const most = Math.min(room, this.largeSegment, this.congestion.sendQuantum);
     return Math.max(this.segment, most - (most % this.segment));
   }
 
@@ -420,7 +435,9 @@ export class Sender {
     if (after(ack, this.next)) this.#acceptProbe(ack);
 
     this.#updateWindow(segment, ack, window);
+    this.checkApplicationLimited(now);
     delivery.begin(scoreboard);
+    scoreboard.rate?.begin(this.limited, selective, now);
     const duplicateBytes = selective ? this.#takeSacks(segment, ack, delivery) : 0;
     let moved = 0;
     if (after(ack, before_)) {

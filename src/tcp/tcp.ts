@@ -20,7 +20,9 @@ import { Connection } from './connection.ts';
 import { hideOptions, revealOptions, SynCookies } from './cookies.ts';
 import { EndpointTable } from './demux.ts';
 import { emitBare, emitSyn } from './emit.ts';
+import { answer, open, revive } from './handshake.ts';
 import { type TcpCounters, type TcpHost, tcpCounters } from './host.ts';
+import { takeIpError } from './ip-errors.ts';
 import { SequenceGenerator } from './isn.ts';
 import { ListenSocket } from './listener.ts';
 import { EphemeralPorts } from './ports.ts';
@@ -68,6 +70,7 @@ export interface TcpConnectOptions {
 export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   readonly protocol = PROTOCOL_TCP;
   readonly timers: TimerWheel;
+  readonly random: Random;
   readonly pool = new SegmentPool();
   readonly keeper = new PayloadKeeper();
   readonly delivery = new Delivery();
@@ -78,7 +81,6 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
 
   readonly #ip: IpLayer;
   readonly #clock: Clock;
-  readonly #random: Random;
   readonly #table: EndpointTable;
   readonly #listeners = new Map<number, ListenSocket[]>();
   readonly #sequences: SequenceGenerator;
@@ -109,7 +111,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.#ip = ip;
     this.#clock = clock;
     this.timers = timers;
-    this.#random = random;
+    this.random = random;
     this.config = resolveConfig(TCP_DEFAULTS, options);
     this.now = clock.now();
     this.#table = new EndpointTable(random);
@@ -196,7 +198,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     }
     this.#table.add(connection);
     this.counters.activeOpens++;
-    connection.open(isn, timestampOffset);
+    open(connection, isn, timestampOffset);
     return connection;
   }
 
@@ -320,7 +322,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.#table.add(connection);
     this.counters.passiveOpens++;
     listener.begun(connection);
-    connection.answer(segment, isn, generated.timestampOffset);
+    answer(connection, segment, isn, generated.timestampOffset);
   }
 
   /** The SYN queue is full: the SYN-ACK carries all that there is to remember. */
@@ -419,7 +421,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     this.counters.passiveOpens++;
     this.counters.synCookiesReceived++;
     listener.begun(connection);
-    connection.revive(syn, cookie, timestampOffset);
+    revive(connection, syn, cookie, timestampOffset);
     connection.receive(segment);
     return true;
   }
@@ -459,7 +461,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
       get16(bytes, start + wire.DESTINATION_PORT),
     );
     if (!(endpoint instanceof Connection)) return false;
-    return endpoint.onIpError(error.kind, get32(bytes, start + wire.SEQUENCE));
+    return takeIpError(endpoint, error.kind, get32(bytes, start + wire.SEQUENCE));
   }
 
   // ---------------------------------------------------------------- the batch
@@ -522,7 +524,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     if (second !== this.#challengeSecond) {
       this.#challengeSecond = second;
       // RFC 5961 §7 with the lesson of CVE-2016-5696: a limit that is known to the packet can be counted out.
-      this.#challengesLeft = Math.ceil(limit / 2) + randomBelow(this.#random, limit);
+      this.#challengesLeft = Math.ceil(limit / 2) + randomBelow(this.random, limit);
     }
     if (this.#challengesLeft === 0) return false;
     this.#challengesLeft--;

@@ -1,3 +1,5 @@
+import type { RateEstimator } from '../recovery/rate.ts';
+
 /** What one ACK told, for the algorithm. One per stack, reused. */
 export interface AckSample {
   /** Bytes newly delivered, cumulatively or selectively. */
@@ -24,14 +26,25 @@ export interface Congestion {
   window: number;
   /** ssthresh, bytes; Infinity until the first loss. */
   threshold: number;
+  /** Where the algorithm works with delivery rates: their estimator, which recovery feeds; null where it does not. */
+  readonly rate: RateEstimator | null;
+  /**
+   * The algorithm decides on the window in recovery too, is told of every ACK that
+   * delivers anything, and proportional rate reduction stays out.
+   */
+  readonly controlsRecovery: boolean;
   /** Bytes per ms to send at, where the algorithm sets a rate; 0 where the window alone decides. */
   readonly pacingRate: number;
+  /** Most bytes to send as one frame that the device cuts; Infinity where the algorithm has no say. */
+  readonly sendQuantum: number;
   /** Sender maximum segment size, bytes; the layer above keeps it current. */
   segment: number;
   /** Something was newly acknowledged while the window was what limited sending, outside fast recovery. */
   onAck(sample: AckSample): void;
   /** Loss was found by fast retransmit: lowers `threshold`. The window follows by proportional rate reduction. */
   onLoss(inFlight: number, now: number): void;
+  /** All that `onLoss` was called for is repaired; where the algorithm controls recovery, also after a timeout. */
+  onRecoveryEnd(): void;
   /** The retransmission timer fired for new data: lowers `threshold`; the window restarts at one segment. */
   onTimeout(inFlight: number, now: number): void;
   /** The path has marked a packet (RFC 3168): lowers threshold and window, by less than for a loss (RFC 8511). */

@@ -15,7 +15,10 @@ export class Cubic implements Congestion {
   window: number;
   threshold = Number.POSITIVE_INFINITY;
   segment: number;
+  readonly rate = null;
+  readonly controlsRecovery = false;
   readonly pacingRate = 0;
+  readonly sendQuantum = Number.POSITIVE_INFINITY;
   /** Window before the latest reduction, segments. */
   #maximum = 0;
   /** Start of the present congestion avoidance stage, ms; NaN before it. */
@@ -96,6 +99,11 @@ export class Cubic implements Congestion {
     this.threshold = Math.max(Math.max(inFlight, 0.5 * this.window) * beta, 2 * this.segment);
     this.#epoch = Number.NaN;
     this.#start = null;
+  }
+
+  /** RFC 6582 §3.2 step 3: the window is ssthresh. */
+  onRecoveryEnd(): void {
+    this.window = Math.max(this.threshold, this.segment);
   }
 
   onTimeout(inFlight: number): void {

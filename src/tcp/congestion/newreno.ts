@@ -10,7 +10,10 @@ export class NewReno implements Congestion {
   window: number;
   threshold = Number.POSITIVE_INFINITY;
   segment: number;
+  readonly rate = null;
+  readonly controlsRecovery = false;
   readonly pacingRate = 0;
+  readonly sendQuantum = Number.POSITIVE_INFINITY;
   /** Bytes acknowledged in congestion avoidance since the window last grew. */
   #acknowledged = 0;
   #savedWindow = 0;
@@ -59,6 +62,11 @@ export class NewReno implements Congestion {
     this.window = this.threshold;
     this.#acknowledged = 0;
     this.#start = null;
+  }
+
+  /** RFC 6582 §3.2 step 3: the window is ssthresh. */
+  onRecoveryEnd(): void {
+    this.window = Math.max(this.threshold, this.segment);
   }
 
   onTimeout(inFlight: number): void {

@@ -95,7 +95,7 @@ export class Recovery {
   probes = 0;
 
   constructor(pool: SegmentPool, config: TcpConfig, congestion: Congestion) {
-    this.scoreboard = new Scoreboard(pool);
+    this.scoreboard = new Scoreboard(pool, congestion.rate);
     this.rtt = new RttEstimator(config.initialRtoMs, config.minRtoMs, config.maxRtoMs);
     this.congestion = congestion;
     this.#rack = new Rack(pool);
@@ -143,9 +143,11 @@ export class Recovery {
     if (foundLoss && this.phase === OPEN) this.#enterFast(una, next, now);
     this.#endProbe(event, now);
 
-    if (this.phase === FAST) {
+    const { congestion } = this;
+    if (congestion.controlsRecovery) {
+      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, now));
+    } else if (this.phase === FAST) {
       const safe = event.acknowledged > 0 && !foundLoss;
-      const { congestion } = this;
       congestion.window = this.#rate.windowAfter(
         delivery.delivered,
         this.pipe(una, next),
@@ -155,7 +157,7 @@ export class Recovery {
       );
     } else if (event.acknowledged > 0 && (event.limited || this.phase === LOSS)) {
       // Duplicate ACKs do not grow the window (RFC 5681 §3.2 step 1, RFC 3042 §2).
-      this.congestion.onAck(this.#sample(event, delivery, now));
+      congestion.onAck(this.#sample(event, delivery, now));
     }
     this.#restartTimers(event, delivery.delivered > 0, now);
   }
@@ -201,7 +203,9 @@ export class Recovery {
         // What was presumed delivered is acknowledged now; it must not count twice.
         const counted = Math.min(this.#presumed, Math.max(0, event.acknowledged - this.congestion.segment));
         this.#presumed = atOrAfter(event.una, event.next) ? 0 : this.#presumed - counted;
-        delivery.delivered = Math.max(0, delivery.delivered - counted);
+        const { delivered } = delivery;
+        delivery.delivered = Math.max(0, delivered - counted);
+        this.congestion.rate?.onPresumed(delivery.delivered - delivered);
       }
     } else if (event.duplicate && before(event.una, event.next)) {
       this.#duplicateAcks++;
@@ -210,6 +214,7 @@ export class Recovery {
         const most = Math.max(0, distance(event.next, event.una) - segment);
         const presumed = Math.min(this.#presumed + segment, most);
         delivery.delivered += presumed - this.#presumed;
+        this.congestion.rate?.onPresumed(presumed - this.#presumed);
         this.#presumed = presumed;
       }
     }
@@ -246,9 +251,8 @@ export class Recovery {
       return;
     }
     if (event.acknowledged > 0 && atOrAfter(event.una, this.#end)) {
-      if (this.phase === FAST) {
-        this.congestion.window = Math.max(this.congestion.threshold, this.congestion.segment);
-      }
+      const { congestion } = this;
+      if (this.phase === FAST || congestion.controlsRecovery) congestion.onRecoveryEnd();
       this.#leave();
       return;
     }
@@ -387,6 +391,7 @@ export class Recovery {
     if (remaining > 0) this.reorderAt = now + remaining;
     if (this.scoreboard.lostBytes > before_ && this.phase === OPEN) {
       this.#enterFast(una, next, now);
+      if (this.congestion.controlsRecovery) return;
       this.congestion.window = this.#rate.windowAfter(
         0,
         this.pipe(una, next),
@@ -487,7 +492,7 @@ export class Recovery {
       if (this.phase !== OPEN) return;
       this.congestion.save();
       this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, now);
-      this.congestion.window = Math.max(this.congestion.threshold, this.congestion.segment);
+      this.congestion.onRecoveryEnd();
     } else if (event.duplicate) {
       // Original and probe both arrived, at a peer that reports no duplicates.
       this.#probeOutstanding = false;

@@ -1,4 +1,5 @@
 import { advance, after, atOrAfter, atOrBefore, before, distance } from '../sequence.ts';
+import type { RateEstimator } from './rate.ts';
 import { LOST, NONE, RETRANSMITTED, SACKED, SegmentList, type SegmentPool } from './segment-pool.ts';
 
 const INITIAL_ORDER = 16;
@@ -56,6 +57,8 @@ export class Delivery {
  */
 export class Scoreboard {
   readonly pool: SegmentPool;
+  /** Told of every segment sent, delivered and lost, where the algorithm wants to know the rate of delivery. */
+  readonly rate: RateEstimator | null;
   #order: Int32Array | null = null;
   #head = 0;
   #count = 0;
@@ -70,8 +73,10 @@ export class Scoreboard {
   /** Right edge of the highest SACKed byte; meaningless while `sackedBytes` is 0. */
   highestSacked = 0;
 
-  constructor(pool: SegmentPool) {
+  constructor(pool: SegmentPool, rate: RateEstimator | null = null) {
     this.pool = pool;
+    this.rate = rate;
+    if (rate !== null) pool.trackRates();
   }
 
   get count(): number {
@@ -100,6 +105,13 @@ export class Scoreboard {
     order[(this.#head + this.#count) & (order.length - 1)] = id;
     this.#count++;
     this.inFlight.append(this.pool, id);
+    if (this.rate !== null) this.#noteSent(this.rate, id, sentAt);
+  }
+
+  #noteSent(rate: RateEstimator, id: number, now: number): void {
+    const { pool } = this;
+    const outstanding = distance(pool.end[this.last]!, pool.sequence[this.first]!);
+    rate.onSent(pool, id, outstanding - this.sackedBytes - this.lostBytes, now);
   }
 
   #reserveOrder(): void {
@@ -123,6 +135,7 @@ export class Scoreboard {
     pool.flags[id] = (pool.flags[id]! & ~LOST) | RETRANSMITTED;
     pool.sentAt[id] = now;
     this.inFlight.append(pool, id);
+    if (this.rate !== null) this.#noteSent(this.rate, id, now);
   }
 
   /** The segment `id`, in flight, was sent again as a probe (TLP). */
@@ -136,6 +149,7 @@ export class Scoreboard {
     pool.sentAt[id] = now;
     this.inFlight.remove(pool, id);
     this.inFlight.append(pool, id);
+    if (this.rate !== null) this.#noteSent(this.rate, id, now);
   }
 
   /** Takes the segment `id`, in flight, for lost. */
@@ -145,6 +159,7 @@ export class Scoreboard {
     pool.flags[id] = pool.flags[id]! | LOST;
     this.lost.append(pool, id);
     this.lostBytes += distance(pool.end[id]!, pool.sequence[id]!);
+    if (this.rate !== null) this.rate.onLost(pool, id);
   }
 
   /** Takes everything that is neither SACKed nor lost already for lost, lowest first (after a timeout). */
@@ -226,6 +241,7 @@ export class Scoreboard {
       into.delivered += length;
       if ((flags & LOST) !== 0) this.lostBytes -= length;
       this.#note(flags, pool.sentAt[id]!, una, length, into);
+      if (this.rate !== null) this.rate.onDelivered(pool, id, una, length);
     }
   }
 
@@ -282,6 +298,7 @@ export class Scoreboard {
       this.inFlight.remove(pool, id);
     }
     this.#note(flags, pool.sentAt[id]!, pool.end[id]!, length, into);
+    if (this.rate !== null) this.rate.onDelivered(pool, id, pool.end[id]!, length);
   }
 
   /** What the arrival of a segment that ends at `end` tells of round trips and of the order of arrival. */
@@ -325,6 +342,7 @@ export class Scoreboard {
     pool.flags[half] = flags;
     pool.sackedTo[half] = pool.sackedTo[id]!;
     pool.end[id] = at;
+    if (this.rate !== null) pool.splitRates(id, half);
     if ((flags & SACKED) !== 0) {
       this.sackedCount++;
     } else {

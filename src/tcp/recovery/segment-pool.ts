@@ -12,10 +12,13 @@ export const SACKED = 1;
 export const LOST = 2;
 /** Sent more than once: gives no RTT sample (Karn). */
 export const RETRANSMITTED = 4;
+/** The application had run out of data before it was sent: a rate sample that starts with it says little. */
+export const APP_LIMITED = 8;
 
 export const NONE = -1;
 
 const INITIAL_RECORDS = 256;
+const NO_COLUMN = new Float64Array(0);
 
 export class SegmentPool {
   sequence = new Int32Array(INITIAL_RECORDS);
@@ -30,6 +33,13 @@ export class SegmentPool {
   sackedTo = new Int32Array(INITIAL_RECORDS);
   next = new Int32Array(INITIAL_RECORDS);
   previous = new Int32Array(INITIAL_RECORDS);
+  /** The connection's delivery state as of the latest transmission (see `rate.ts`); without length until one asks for it. */
+  delivered: Float64Array = NO_COLUMN;
+  deliveredTime: Float64Array = NO_COLUMN;
+  firstSendTime: Float64Array = NO_COLUMN;
+  lost: Float64Array = NO_COLUMN;
+  txInFlight: Float64Array = NO_COLUMN;
+  #tracksRates = false;
   #free = NONE;
   #used = 0;
   #live = 0;
@@ -37,6 +47,36 @@ export class SegmentPool {
   /** Records in use. */
   get live(): number {
     return this.#live;
+  }
+
+  /** From now on there are columns for delivery rate samples. */
+  trackRates(): void {
+    if (this.#tracksRates) return;
+    this.#tracksRates = true;
+    this.#growRates();
+  }
+
+  #growRates(): void {
+    const wider = (old: Float64Array): Float64Array => {
+      const fresh = new Float64Array(this.sequence.length);
+      fresh.set(old);
+      return fresh;
+    };
+    this.delivered = wider(this.delivered);
+    this.deliveredTime = wider(this.deliveredTime);
+    this.firstSendTime = wider(this.firstSendTime);
+    this.lost = wider(this.lost);
+    this.txInFlight = wider(this.txInFlight);
+  }
+
+  /** `half` was the end of `id`: what was noted of the whole at its transmission holds for both. */
+  splitRates(id: number, half: number): void {
+    this.delivered[half] = this.delivered[id]!;
+    this.deliveredTime[half] = this.deliveredTime[id]!;
+    this.firstSendTime[half] = this.firstSendTime[id]!;
+    this.lost[half] = this.lost[id]!;
+    this.txInFlight[half] = this.txInFlight[id]!;
+    this.txInFlight[id] = this.txInFlight[id]! - ((this.end[half]! - this.sequence[half]!) | 0);
   }
 
   take(sequence: number, end: number, sentAt: number): number {
@@ -76,6 +116,7 @@ export class SegmentPool {
     this.sackedTo = wider(this.sackedTo, new Int32Array(size));
     this.next = wider(this.next, new Int32Array(size));
     this.previous = wider(this.previous, new Int32Array(size));
+    if (this.#tracksRates) this.#growRates();
   }
 }
 

@@ -1,0 +1,123 @@
+/** What time does to a connection (RFC 9293 §3.10.8, RFC 6298 §5, RFC 8985, RFC 5482). */
+import type { Connection } from './connection.ts';
+import { GIVE_UP, PROBE } from './keepalive.ts';
+import { PathProbe } from './path-probe.ts';
+import { advance } from './sequence.ts';
+import * as states from './state.ts';
+import { trace } from './trace.ts';
+import { ACK } from './wire.ts';
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** The nearest of a connection's deadlines; Infinity if there is none. */
+export function nextDeadline(connection: Connection): number {
+  const { sender, receiver, keepAlive, userTimeoutMs } = connection;
+  const at = Math.min(
+    sender.recovery.deadline,
+    sender.persistAt,
+    sender.pacedUntil,
+    receiver.ackDeadline,
+    connection.finTimeoutAt,
+    keepAlive.at,
+  );
+  if (userTimeoutMs === 0 || sender.drained) return at;
+  return Math.min(at, connection.waitingSince + userTimeoutMs);
+}
+
+/** The connection's timer has fired: does whatever is due, then sends what may go. */
+export function onDeadline(connection: Connection): void {
+  const { host, sender, receiver, userTimeoutMs } = connection;
+  host.touch();
+  const { now } = host;
+  const { recovery } = sender;
+  sender.checkApplicationLimited(now);
+  if (now >= connection.finTimeoutAt) {
+    connection.finish();
+    return;
+  }
+  if (userTimeoutMs > 0 && !sender.drained && now >= connection.waitingSince + userTimeoutMs) {
+    connection.giveUp();
+    return;
+  }
+  if (now >= receiver.ackDeadline) {
+    // The application did not answer in time: what it receives is acknowledged promptly for a while.
+    receiver.ackNow = true;
+    receiver.ackDeadline = NEVER;
+    receiver.interactive = false;
+  }
+  if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, now);
+  if (now >= recovery.probeAt && recovery.probeAt <= recovery.timeoutAt) {
+    trace(connection, 'probe');
+    sender.sendLossProbe(now, connection, connection.selective);
+  } else if (now >= recovery.timeoutAt) {
+    onRetransmissionTimeout(connection, now);
+  }
+  if (connection.isOver) return;
+  if (now >= sender.persistAt) onPersistTimeout(connection, now);
+  if (connection.isOver) return;
+  if (now >= connection.keepAlive.at) onKeepAlive(connection, now);
+  if (!connection.isOver) connection.output();
+}
+
+function onRetransmissionTimeout(connection: Connection, now: number): void {
+  const { sender, host, config } = connection;
+  const { recovery } = sender;
+  host.counters.timeouts++;
+  if (connection.state === states.SYN_SENT || connection.state === states.SYN_RECEIVED) {
+    onSynTimeout(connection, now);
+    return;
+  }
+  if (recovery.retries >= config.dataRetries) {
+    connection.giveUp();
+    return;
+  }
+  suspectPath(connection, now);
+  recovery.onTimeout(sender.una, sender.next, now);
+  trace(connection, 'timeout');
+}
+
+function onSynTimeout(connection: Connection, now: number): void {
+  const { config, host } = connection;
+  const { recovery } = connection.sender;
+  const most = connection.state === states.SYN_SENT ? config.synRetries : config.synAckRetries;
+  if (recovery.retries >= most) {
+    connection.fail(connection.softError ?? 'ETIMEDOUT');
+    return;
+  }
+  recovery.retries++;
+  recovery.backoffs++;
+  // Also where the device has no room for it now.
+  recovery.timeoutAt = now + recovery.rtt.backedOffMs(recovery.backoffs);
+  connection.synPending = true;
+  host.counters.retransSegs++;
+}
+
+/** A path that drops every full-sized segment in silence is a black hole (RFC 4821 §7.7). */
+function suspectPath(connection: Connection, now: number): void {
+  const { sender, path } = connection;
+  const { recovery } = sender;
+  const { first, pool } = recovery.scoreboard;
+  // The head was sent once at least and timed out `backoffs` times before this one.
+  if (first < 0 || pool.end[first]! - pool.sequence[first]! < sender.segment) return;
+  if (sender.pathProbe === null) {
+    sender.pathProbe = PathProbe.suspect(recovery.backoffs + 1, path.mtu, now);
+    if (sender.pathProbe === null) return;
+  } else if (recovery.backoffs === 0 || !sender.pathProbe.lower(now)) {
+    return;
+  }
+  connection.updateSegment();
+}
+
+function onPersistTimeout(connection: Connection, now: number): void {
+  const { sender, config } = connection;
+  if (sender.persistRetries >= config.dataRetries) connection.giveUp();
+  else sender.sendWindowProbe(now, connection, connection.selective);
+}
+
+function onKeepAlive(connection: Connection, now: number): void {
+  const { sender, keepAlive, lastReceivedAt } = connection;
+  const decision = keepAlive.decide(now, lastReceivedAt, sender.outstanding > 0);
+  // A segment of no bytes, one number below what the peer expects: it answers with an ACK.
+  if (decision === PROBE) connection.emit(ACK, advance(sender.next, -1), 0, 0);
+  else if (decision === GIVE_UP) connection.giveUp();
+}
