@@ -45,6 +45,8 @@ export interface ConnectOptions {
   readonly host: string;
   readonly localPort?: number;
   readonly localAddress?: string;
+  /** First bytes to send: with the SYN where TCP Fast Open is on and the peer known, else right after the handshake. */
+  readonly data?: Uint8Array;
   /** Gives up with `ETIMEDOUT`; by default when the SYN retries are used up. */
   readonly timeoutMs?: number;
   /** Aborting it rejects with its reason and forgets the connection. */

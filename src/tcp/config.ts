@@ -54,6 +54,10 @@ export interface TcpOptions {
    * `auto` does so where the round trip is longer than 4 ms. Default `auto`.
    */
   readonly pacing?: boolean | 'auto';
+  /** TCP Fast Open (RFC 7413), as client and as server. Default false. */
+  readonly fastOpen?: boolean;
+  /** Most connections per listener whose data came with the SYN and whose handshake is not done (RFC 7413 §5.1). Default 128. */
+  readonly fastOpenQueue?: number;
   /** Called after every ACK, transmission and timeout, where set: what TCP does, for plots. */
   readonly onTrace?: ((sample: TraceSample) => void) | null;
   /** Initial window in segments. Default 10 (RFC 6928). */
@@ -120,6 +124,8 @@ export const TCP_DEFAULTS: TcpConfig = {
   ecn: 'passive',
   frto: true,
   pacing: 'auto',
+  fastOpen: false,
+  fastOpenQueue: 128,
   onTrace: null,
   initialWindow: 10,
   maxSegment: 65_535,

@@ -8,7 +8,7 @@ import type { TcpConfig } from './config.ts';
 import { createCongestion } from './congestion/create.ts';
 import type { Endpoint } from './demux.ts';
 import { EcnState } from './ecn.ts';
-import { emitBare, emitBareTimestamped, finish, writeHeader } from './emit.ts';
+import { emitReset, emitTimestamped, finish, writeHeader } from './emit.ts';
 import { sendSyn } from './handshake.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
@@ -73,6 +73,8 @@ export class Connection implements Endpoint, Emitter {
   handler: ConnectionHandler | null = null;
   /** Where a connection that a SYN opened waits to be accepted. */
   listener: ListenSocket | null = null;
+  /** Which listener's bound on early connections counts this one (RFC 7413 §5.1). */
+  fastOpenListener: ListenSocket | null = null;
 
   state: State = states.CLOSED;
   error: NetError | null = null;
@@ -93,6 +95,8 @@ export class Connection implements Endpoint, Emitter {
   synPending = false;
   synSentAt = 0;
   synRepeated = false;
+  /** Server: what the SYN's Fast Open option led to. Client: `accepted` once the SYN has carried data. */
+  fastOpen: 'none' | 'cookie' | 'accepted' = 'none';
   readonly ecn = new EcnState();
   readonly keepAlive: KeepAlive;
   #accounted = 0;
@@ -281,6 +285,10 @@ export class Connection implements Endpoint, Emitter {
       if (this.synPending) sendSyn(this);
       // Where the SYN-ACK is out already, a challenge or duplicate is answered by itself.
       else if (this.receiver.ackNow && this.state === states.SYN_RECEIVED) this.#sendAck();
+      // The answer to data that came with the SYN need not wait for the handshake (RFC 7413 §4.2.2).
+      if (this.state === states.SYN_RECEIVED && this.fastOpen === 'accepted' && !this.synPending) {
+        if (this.sender.output(this.host.now, this, this.selective) === STALLED) this.host.stall(this);
+      }
     } else {
       this.updateSegment();
       if (this.sender.output(this.host.now, this, this.selective) === STALLED) this.host.stall(this);
@@ -418,9 +426,9 @@ export class Connection implements Endpoint, Emitter {
       // RFC 7323 §3.2: a reset should carry them too.
       const echo = receiver.timestampRecent;
       const stamp = this.timestampNow;
-      emitBareTimestamped(path, localPort, remotePort, sender.next, receiver.next, RST | ACK, stamp, echo);
+      emitTimestamped(path, localPort, remotePort, sender.next, receiver.next, RST | ACK, 0, stamp, echo);
     } else {
-      emitBare(path, localPort, remotePort, sender.next, receiver.next, RST | ACK);
+      emitReset(path, localPort, remotePort, sender.next, receiver.next, RST | ACK);
     }
     host.counters.outRsts++;
     if (this.state === states.ESTABLISHED || this.state === states.CLOSE_WAIT) host.counters.estabResets++;
@@ -473,6 +481,8 @@ export class Connection implements Endpoint, Emitter {
     const { listener, handler } = this;
     this.listener = null;
     listener?.forget(this);
+    this.fastOpenListener?.settled(this);
+    this.fastOpenListener = null;
     handler?.closed(this, error);
   }
 

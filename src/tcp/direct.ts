@@ -71,6 +71,7 @@ export class DirectTcp implements Tcp {
       remotePort: options.port,
       ...(local === undefined ? {} : { local }),
       ...(options.localPort === undefined ? {} : { localPort: options.localPort }),
+      ...(options.data === undefined ? {} : { data: options.data }),
     });
     await this.#opened(connection, timeoutMs, signal);
     return new TcpFlow(connection);

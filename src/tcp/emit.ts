@@ -4,12 +4,15 @@ import type { CommitOptions, IpPath } from '../ip.ts';
 import { PROTOCOL_TCP } from '../ip.ts';
 import { CHECKSUM_PARTIAL, type Frame } from '../netif/netif.ts';
 import {
+  fastOpenLength,
   TIMESTAMPS_LENGTH,
+  writeFastOpen,
   writeMss,
   writeSackPermitted,
   writeTimestamps,
   writeWindowScale,
 } from './options.ts';
+import type { SendQueue } from './send-queue.ts';
 import * as wire from './wire.ts';
 
 /** Writes the fixed header at `frame.start`; the checksum field is left 0. */
@@ -58,6 +61,27 @@ export interface SynOptions {
   readonly timestampEcho: number;
   /** -1: not offered. */
   readonly windowScale: number;
+  /** Fast Open: empty asks for a cookie; null for no option. */
+  readonly fastOpenCookie: Uint8Array | null;
+}
+
+/** The first `length` bytes of a queue go with the SYN (RFC 7413). */
+export interface SynData {
+  readonly queue: SendQueue;
+  readonly length: number;
+}
+
+/** Bytes of header of a SYN with these options. */
+export function synLength(options: SynOptions): number {
+  const { sackPermitted, timestamps, windowScale, fastOpenCookie } = options;
+  return (
+    wire.HEADER +
+    4 +
+    (sackPermitted ? 4 : 0) +
+    (timestamps ? TIMESTAMPS_LENGTH : 0) +
+    (windowScale < 0 ? 0 : 4) +
+    fastOpenLength(fastOpenCookie)
+  );
 }
 
 /** A SYN or SYN-ACK; false if the device is full. */
@@ -70,28 +94,26 @@ export function emitSyn(
   flags: number,
   window: number,
   options: SynOptions,
+  data: SynData | null = null,
 ): boolean {
-  const { mss, sackPermitted, timestamps, windowScale } = options;
-  const length =
-    wire.HEADER +
-    4 +
-    (sackPermitted ? 4 : 0) +
-    (timestamps ? TIMESTAMPS_LENGTH : 0) +
-    (windowScale < 0 ? 0 : 4);
-  const frame = path.reserve(PROTOCOL_TCP, length);
+  const { mss, sackPermitted, timestamps, windowScale, fastOpenCookie } = options;
+  const length = synLength(options);
+  const frame = path.reserve(PROTOCOL_TCP, length + (data === null ? 0 : data.length));
   if (frame === null) return false;
   writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, length, flags, window);
   const { bytes } = frame;
   let at = writeMss(bytes, frame.start + wire.HEADER, mss);
   if (sackPermitted) at = writeSackPermitted(bytes, at);
   if (timestamps) at = writeTimestamps(bytes, at, options.timestampValue, options.timestampEcho);
-  if (windowScale >= 0) writeWindowScale(bytes, at, windowScale);
+  if (windowScale >= 0) at = writeWindowScale(bytes, at, windowScale);
+  if (fastOpenCookie !== null) at = writeFastOpen(bytes, at, fastOpenCookie);
+  if (data !== null) data.queue.copyTo(bytes, at, 0, data.length);
   finish(path, frame);
   return true;
 }
 
-/** A RST, or an ACK that no connection stands behind. False if the device is full. */
-export function emitBare(
+/** A RST. False if the device is full. */
+export function emitReset(
   path: IpPath,
   sourcePort: number,
   destinationPort: number,
@@ -106,22 +128,39 @@ export function emitBare(
   return true;
 }
 
-/** The same with timestamps, without which a peer that agreed on them believes no ACK (RFC 7323 §3.2). */
-export function emitBareTimestamped(
+/** An ACK or RST of a connection with timestamps, without which its peer believes neither (RFC 7323 §3.2). */
+export function emitTimestamped(
   path: IpPath,
   sourcePort: number,
   destinationPort: number,
   sequence: number,
   acknowledgment: number,
   flags: number,
+  window: number,
   timestampValue: number,
   timestampEcho: number,
 ): boolean {
   const length = wire.HEADER + TIMESTAMPS_LENGTH;
   const frame = path.reserve(PROTOCOL_TCP, length);
   if (frame === null) return false;
-  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, length, flags, 0);
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, length, flags, window);
   writeTimestamps(frame.bytes, frame.start + wire.HEADER, timestampValue, timestampEcho);
+  finish(path, frame);
+  return true;
+}
+
+/** An ACK without options. False if the device is full. */
+export function emitAck(
+  path: IpPath,
+  sourcePort: number,
+  destinationPort: number,
+  sequence: number,
+  acknowledgment: number,
+  window: number,
+): boolean {
+  const frame = path.reserve(PROTOCOL_TCP, wire.HEADER);
+  if (frame === null) return false;
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, wire.ACK, window);
   finish(path, frame);
   return true;
 }

@@ -2,6 +2,7 @@ import type { Random } from '../time/random.ts';
 import type { TimerWheel } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
 import type { Connection } from './connection.ts';
+import type { FastOpenCookies } from './fast-open.ts';
 import type { PayloadKeeper } from './receive-queue.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
 import type { SegmentPool } from './recovery/segment-pool.ts';
@@ -20,6 +21,7 @@ export interface TcpHost {
   /** Bytes held for applications, bookkeeping included, all connections together. */
   memory: number;
   readonly isShortOfMemory: boolean;
+  readonly fastOpenCookies: FastOpenCookies;
   /** Reads the clock anew. */
   touch(): void;
   /** Has `output` of the connection run at the end of this batch or turn. */
@@ -52,6 +54,10 @@ export interface TcpCounters {
   synCookiesSent: number;
   synCookiesReceived: number;
   synCookiesFailed: number;
+  /** Fast Open: SYNs with data sent and accepted; data that the peer acknowledged with its SYN-ACK. */
+  fastOpenActive: number;
+  fastOpenPassive: number;
+  fastOpenAcknowledged: number;
   /** Segments dropped by PAWS (RFC 7323 §5). */
   pawsRejected: number;
   /** Segments without the timestamps that were agreed on. */
@@ -86,6 +92,9 @@ export function tcpCounters(): TcpCounters {
     synCookiesSent: 0,
     synCookiesReceived: 0,
     synCookiesFailed: 0,
+    fastOpenActive: 0,
+    fastOpenPassive: 0,
+    fastOpenAcknowledged: 0,
     pawsRejected: 0,
     timestampMissing: 0,
     challengeAcks: 0,

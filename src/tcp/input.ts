@@ -3,8 +3,8 @@
  * additions of RFC 7323 (timestamps), RFC 5961 (blind attacks) and RFC 2883.
  */
 import type { Connection } from './connection.ts';
-import { emitBare } from './emit.ts';
-import { establish, takeSyn } from './handshake.ts';
+import { emitReset } from './emit.ts';
+import { establish, takeFastOpenAnswer, takeSyn } from './handshake.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
 import * as states from './state.ts';
@@ -59,6 +59,7 @@ function receiveInSynSent(connection: Connection, segment: Segment): void {
     return;
   }
   // RFC 7323 §3.2: an echo that we never sent is an old duplicate's; the ACK number has vouched already.
+  takeFastOpenAnswer(connection, segment);
   sender.una = segment.acknowledgment;
   connection.receiver.ackNow = true;
   establish(connection);
@@ -197,25 +198,10 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
   const { sender, host } = connection;
   const ack = segment.acknowledgment;
   if (connection.state === states.SYN_RECEIVED) {
-    if (atOrBefore(ack, sender.una) || after(ack, sender.next)) {
-      sendReset(connection, segment);
-      return false;
-    }
-    const { listener } = connection;
-    // No room to hand it over: the ACK did not come; the peer will repeat it with its data.
-    if (listener !== null && !listener.hasRoom) {
-      host.counters.listenOverflows++;
-      return false;
-    }
-    sender.una = advance(sender.initial, 1);
-    sender.window = segment.window << sender.shift;
-    sender.maxWindow = Math.max(sender.maxWindow, sender.window);
-    sender.windowSequence = segment.sequence;
-    sender.windowAcknowledgment = ack;
-    establish(connection);
-    if (listener !== null) listener.completed(connection);
-    connection.handler?.connected(connection);
-    return !connection.isOver;
+    // With an early answer on its way (Fast Open), the ACK may be for some of that too.
+    const isEarly = sender.una !== sender.initial;
+    if (!completeHandshake(connection, segment, isEarly)) return false;
+    if (!isEarly) return true;
   }
   // RFC 5961 §5.2: an ACK far below what was ever in flight, or of what was never sent, is a guess.
   if (distance(sender.una, ack) > sender.maxWindow || after(ack, sender.ackLimit)) {
@@ -246,6 +232,35 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
   if (moved > 0) connection.handler?.writable(connection);
   if (connection.isOver) return false;
   if (sender.finSent && sender.una === sender.next) onFinAcknowledged(connection);
+  return !connection.isOver;
+}
+
+/** RFC 9293 §3.10.7.4, SYN-RECEIVED: the ACK that opens the connection. False if the segment goes no further. */
+function completeHandshake(connection: Connection, segment: Segment, isEarly: boolean): boolean {
+  const { sender, listener, host } = connection;
+  const ack = segment.acknowledgment;
+  const first = advance(sender.initial, 1);
+  if (before(ack, first) || after(ack, sender.next)) {
+    sendReset(connection, segment);
+    return false;
+  }
+  // No room to hand it over: the ACK did not come; the peer will repeat it with its data.
+  if (!isEarly && listener !== null && !listener.hasRoom) {
+    host.counters.listenOverflows++;
+    return false;
+  }
+  if (!isEarly) {
+    sender.una = first;
+    // A simultaneous open takes no data with the SYN: it goes again.
+    sender.next = first;
+  }
+  sender.window = segment.window << sender.shift;
+  sender.maxWindow = Math.max(sender.maxWindow, sender.window);
+  sender.windowSequence = segment.sequence;
+  sender.windowAcknowledgment = ack;
+  establish(connection);
+  if (!isEarly && listener !== null) listener.completed(connection);
+  connection.handler?.connected(connection);
   return !connection.isOver;
 }
 
@@ -329,6 +344,6 @@ function challenge(connection: Connection): void {
 
 /** RFC 9293 §3.10.7.3: `<SEQ=SEG.ACK><CTL=RST>`. */
 function sendReset(connection: Connection, segment: Segment): void {
-  emitBare(connection.path, connection.localPort, connection.remotePort, segment.acknowledgment, 0, RST);
+  emitReset(connection.path, connection.localPort, connection.remotePort, segment.acknowledgment, 0, RST);
   connection.host.counters.outRsts++;
 }

@@ -13,6 +13,8 @@ export class ListenSocket {
   readonly #backlog: number;
   readonly #halfOpen = new Set<Connection>();
   readonly #ready: Connection[] = [];
+  /** Accepted before their handshake was done (RFC 7413 §5.1 bounds them). */
+  readonly #fastOpen = new Set<Connection>();
   readonly #onClose: (socket: ListenSocket) => void;
   #closed = false;
   /** A connection can be accepted. */
@@ -58,6 +60,24 @@ export class ListenSocket {
   /** Whether a SYN that finds the queue full is answered by a cookie. */
   get answersByCookie(): boolean {
     return !this.#closed && this.hasRoom && this.config.synCookies;
+  }
+
+  /** Whether one more connection may be handed over before its handshake is done. */
+  get takesFastOpen(): boolean {
+    return this.#fastOpen.size < this.config.fastOpenQueue;
+  }
+
+  /** A SYN that carried data was answered: the connection is accepted while it is half-open. */
+  opened(connection: Connection): void {
+    this.#halfOpen.delete(connection);
+    this.#fastOpen.add(connection);
+    this.#ready.push(connection);
+    this.onAcceptable?.();
+  }
+
+  /** The handshake of such a connection is done, or it has ended. */
+  settled(connection: Connection): void {
+    this.#fastOpen.delete(connection);
   }
 
   /** A SYN was answered. */

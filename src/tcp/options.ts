@@ -8,6 +8,7 @@ const WINDOW_SCALE = 3;
 const SACK_PERMITTED = 4;
 const SACK = 5;
 const TIMESTAMPS = 8;
+const FAST_OPEN = 34;
 
 /** NOP NOP TIMESTAMPS 10: how nearly every segment begins its options (RFC 7323 appendix A). */
 const ALIGNED_TIMESTAMPS = 0x0101080a;
@@ -27,6 +28,9 @@ export class SegmentOptions {
   hasTimestamps = false;
   timestampValue = 0;
   timestampEcho = 0;
+  /** Fast Open: the cookie is `bytes[fastOpenStart..fastOpenEnd)` of the segment, none to ask for one; -1 where absent. */
+  fastOpenStart = -1;
+  fastOpenEnd = -1;
   sackBlocks = 0;
   readonly sackLeft = new Int32Array(MAX_SACK_BLOCKS);
   readonly sackRight = new Int32Array(MAX_SACK_BLOCKS);
@@ -40,6 +44,7 @@ export class SegmentOptions {
     this.windowScale = -1;
     this.sackPermitted = false;
     this.hasTimestamps = false;
+    this.fastOpenStart = -1;
     this.sackBlocks = 0;
     let at = start;
     if (end - start >= TIMESTAMPS_LENGTH && get32(bytes, start) === ALIGNED_TIMESTAMPS) {
@@ -81,6 +86,9 @@ export class SegmentOptions {
       this.windowScale = Math.min(bytes[at + 2]!, MAX_WINDOW_SCALE);
     } else if (kind === SACK_PERMITTED && length === 2) {
       this.sackPermitted = true;
+    } else if (kind === FAST_OPEN && (length === 2 || (length >= 6 && length <= 18 && length % 2 === 0))) {
+      this.fastOpenStart = at + 2;
+      this.fastOpenEnd = at + length;
     }
   }
 }
@@ -113,6 +121,20 @@ export function writeSackPermitted(bytes: Uint8Array, at: number): number {
   bytes[at + 2] = SACK_PERMITTED;
   bytes[at + 3] = 2;
   return at + 4;
+}
+
+/** Bytes of a Fast Open option with its padding; a cookie of no bytes asks for one. */
+export function fastOpenLength(cookie: Uint8Array | null): number {
+  return cookie === null ? 0 : (cookie.length + 2 + 3) & ~3;
+}
+
+export function writeFastOpen(bytes: Uint8Array, at: number, cookie: Uint8Array): number {
+  const padding = fastOpenLength(cookie) - cookie.length - 2;
+  bytes.fill(NO_OPERATION, at, at + padding);
+  bytes[at + padding] = FAST_OPEN;
+  bytes[at + padding + 1] = cookie.length + 2;
+  bytes.set(cookie, at + padding + 2);
+  return at + padding + 2 + cookie.length;
 }
 
 /** Bytes of a SACK option with `blocks` blocks, padding included. */

@@ -275,7 +275,8 @@ export class Receiver {
     const told = advance(this.next, field << shift);
     if (!after(told, this.edge)) return field;
     // Unless that happens for every few bytes: the window would never close to a peer that sends tiny segments.
-    if (distance(told, reachable) > (this.limit >>> 3) + (1 << shift)) return window >>> shift;
+    const excess = (field << shift) + this.queue.cost - this.limit;
+    if (excess > (this.limit >>> 3) + (1 << shift)) return window >>> shift;
     this.edge = told;
     return field;
   }

@@ -2,14 +2,7 @@ import type { IpAddress } from '../address/index.ts';
 import { EMPTY, get16, get32 } from '../bytes/index.ts';
 import { pseudoHeaderSum, sum } from '../checksum/index.ts';
 import { NetError } from '../errors.ts';
-import {
-  type IpError,
-  type IpLayer,
-  type IpPacket,
-  type IpPath,
-  type IpProtocol,
-  PROTOCOL_TCP,
-} from '../ip.ts';
+import { type IpError, type IpLayer, type IpPacket, type IpProtocol, PROTOCOL_TCP } from '../ip.ts';
 import { CHECKSUM_NONE, Frame } from '../netif/netif.ts';
 import type { StackStatistics } from '../stack.ts';
 import type { Clock } from '../time/clock.ts';
@@ -17,17 +10,18 @@ import { type Random, randomBelow } from '../time/random.ts';
 import type { Timer, TimerWheel } from '../time/timers.ts';
 import { TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
 import { Connection } from './connection.ts';
-import { hideOptions, revealOptions, SynCookies } from './cookies.ts';
 import { EndpointTable } from './demux.ts';
-import { emitBare, emitSyn } from './emit.ts';
-import { answer, open, revive } from './handshake.ts';
-import { type TcpCounters, type TcpHost, tcpCounters } from './host.ts';
+import { emitReset } from './emit.ts';
+import { FastOpenCookies } from './fast-open.ts';
+import { open } from './handshake.ts';
+import { type TcpCounters, tcpCounters } from './host.ts';
 import { takeIpError } from './ip-errors.ts';
 import { SequenceGenerator } from './isn.ts';
 import { ListenSocket } from './listener.ts';
+import { ListenerTable } from './listeners.ts';
+import { type PassiveHost, PassiveOpens } from './passive.ts';
 import { EphemeralPorts } from './ports.ts';
 import { PayloadKeeper } from './receive-queue.ts';
-import { Receiver } from './receiver.ts';
 import { Delivery } from './recovery/scoreboard.ts';
 import { SegmentPool } from './recovery/segment-pool.ts';
 import { Segment } from './segment.ts';
@@ -36,8 +30,6 @@ import { stateName } from './state.ts';
 import { TimeWait, type TimeWaitHost, TimeWaitQueue } from './timewait.ts';
 import * as wire from './wire.ts';
 
-/** A cookie is good for two ticks of its clock. */
-const COOKIE_LIFETIME_MS = 128_000;
 /** The two ECN bits set (RFC 3168 §5). */
 const CONGESTION_EXPERIENCED = 3;
 
@@ -63,11 +55,13 @@ export interface TcpConnectOptions {
   readonly remotePort: number;
   readonly local?: IpAddress;
   readonly localPort?: number;
+  /** First bytes to send; with Fast Open they go with the SYN. Kept by reference. */
+  readonly data?: Uint8Array;
   readonly options?: TcpOptions;
 }
 
 /** TCP over any network layer: demultiplexing, listeners, ports, TIME-WAIT, and the batch. */
-export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
+export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
   readonly protocol = PROTOCOL_TCP;
   readonly timers: TimerWheel;
   readonly random: Random;
@@ -79,15 +73,14 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   now: number;
   memory = 0;
 
-  readonly #ip: IpLayer;
+  readonly ip: IpLayer;
   readonly #clock: Clock;
   readonly #table: EndpointTable;
-  readonly #listeners = new Map<number, ListenSocket[]>();
-  readonly #sequences: SequenceGenerator;
+  readonly #listeners = new ListenerTable();
+  readonly sequences: SequenceGenerator;
   readonly #ports: EphemeralPorts;
-  readonly #cookies: SynCookies;
-  /** An ACK to a listener may be for a cookie until then. */
-  #cookiesUntil = 0;
+  readonly #passive: PassiveOpens;
+  readonly fastOpenCookies: FastOpenCookies;
   readonly #segment = new Segment(new Frame(EMPTY));
 
   readonly #timeWaits = new TimeWaitQueue();
@@ -108,15 +101,16 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   #challengesLeft = 0;
 
   constructor({ ip, clock, timers, random, options = {} }: TcpLayerOptions) {
-    this.#ip = ip;
+    this.ip = ip;
     this.#clock = clock;
     this.timers = timers;
     this.random = random;
     this.config = resolveConfig(TCP_DEFAULTS, options);
     this.now = clock.now();
     this.#table = new EndpointTable(random);
-    this.#sequences = new SequenceGenerator(random);
-    this.#cookies = new SynCookies(random);
+    this.sequences = new SequenceGenerator(random);
+    this.#passive = new PassiveOpens(this, random);
+    this.fastOpenCookies = new FastOpenCookies(random);
     this.#ports = new EphemeralPorts(this.config.ephemeralPorts, random);
     this.#timeWaitTimer = timers.timer(() => this.#endTimeWaits());
     ip.register(this);
@@ -130,14 +124,14 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     const where = address === null ? {} : { address: address.toString() };
     checkPort(options.port, 0, 'listen');
     if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'listen' });
-    if (address !== null && !this.#ip.isLocal(address)) {
+    if (address !== null && !this.ip.isLocal(address)) {
       throw new NetError('EADDRNOTAVAIL', { syscall: 'listen', ...where, port: options.port });
     }
     let { port } = options;
     if (port === 0) {
-      port = this.#ports.choose((candidate) => !this.#isListening(candidate, address));
+      port = this.#ports.choose((candidate) => !this.#listeners.isTaken(candidate, address));
       if (port === 0) throw new NetError('EADDRINUSE', { syscall: 'listen', ...where });
-    } else if (this.#isListening(port, address)) {
+    } else if (this.#listeners.isTaken(port, address)) {
       throw new NetError('EADDRINUSE', {
         syscall: 'listen',
         address: address?.toString() ?? '0.0.0.0',
@@ -146,28 +140,10 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     }
     const config = resolveConfig(this.config, options.options ?? {});
     const socket = new ListenSocket(address, port, options.backlog, config, (closed) =>
-      this.#unlisten(closed),
+      this.#listeners.remove(closed),
     );
-    const sockets = this.#listeners.get(port);
-    if (sockets === undefined) this.#listeners.set(port, [socket]);
-    else sockets.push(socket);
+    this.#listeners.add(socket);
     return socket;
-  }
-
-  #isListening(port: number, address: IpAddress | null): boolean {
-    const sockets = this.#listeners.get(port);
-    if (sockets === undefined) return false;
-    return sockets.some(
-      (socket) => address === null || socket.address === null || socket.address.equals(address),
-    );
-  }
-
-  #unlisten(socket: ListenSocket): void {
-    const sockets = this.#listeners.get(socket.port);
-    if (sockets === undefined) return;
-    const left = sockets.filter((other) => other !== socket);
-    if (left.length === 0) this.#listeners.delete(socket.port);
-    else this.#listeners.set(socket.port, left);
   }
 
   /**
@@ -178,17 +154,17 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     const { remote, remotePort } = options;
     checkPort(remotePort, 1, 'connect');
     if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'connect' });
-    if (remote.isMulticast || this.#ip.isBroadcast(remote)) {
+    if (remote.isMulticast || this.ip.isBroadcast(remote)) {
       throw new NetError('ENETUNREACH', { syscall: 'connect', address: remote.toString(), port: remotePort });
     }
-    const path = this.#ip.path(remote, options.local);
+    const path = this.ip.path(remote, options.local);
     const local = path.source;
     const localPort = this.#localPort(local, options.localPort ?? 0, remote, remotePort);
     const previous = this.#table.find(local, localPort, remote, remotePort);
     this.touch();
     const tuple = { path, local: local.copy(), localPort, remote: remote.copy(), remotePort };
     const connection = new Connection(this, resolveConfig(this.config, options.options ?? {}), tuple);
-    const generated = this.#sequences.generate(local, localPort, remote, remotePort, this.now);
+    const generated = this.sequences.generate(local, localPort, remote, remotePort, this.now);
     const { timestampOffset } = generated;
     let { isn } = generated;
     if (previous instanceof TimeWait) {
@@ -198,6 +174,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     }
     this.#table.add(connection);
     this.counters.activeOpens++;
+    if (options.data !== undefined) connection.sender.queue.push(options.data);
     open(connection, isn, timestampOffset);
     return connection;
   }
@@ -270,183 +247,28 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   /** To a listener, or to nobody (RFC 9293 §3.10.7.1 and .2). */
   #receiveUnknown(packet: IpPacket, segment: Segment, sourcePort: number, destinationPort: number): void {
     if (segment.hasRst) return;
-    const listener = this.#listenerFor(packet.destination, destinationPort);
+    const listener = this.#listeners.find(packet.destination, destinationPort);
     if (listener === null) {
       this.counters.noPort++;
       this.#refuse(packet, segment, sourcePort, destinationPort);
     } else if (segment.hasAck) {
-      if (!segment.hasSyn && this.now < this.#cookiesUntil && this.#takeCookie(listener, packet, segment))
-        return;
+      if (this.#passive.takeCookie(listener, packet, segment)) return;
       this.#refuse(packet, segment, sourcePort, destinationPort);
     } else if (segment.hasSyn) {
-      this.#answerSyn(listener, packet.destination, destinationPort, packet.source, sourcePort, segment);
-    }
-  }
-
-  #listenerFor(address: IpAddress, port: number): ListenSocket | null {
-    const sockets = this.#listeners.get(port);
-    if (sockets === undefined) return null;
-    let wildcard: ListenSocket | null = null;
-    for (const socket of sockets) {
-      if (socket.address === null) wildcard = socket;
-      else if (socket.address.equals(address)) return socket;
-    }
-    return wildcard;
-  }
-
-  #answerSyn(
-    listener: ListenSocket,
-    local: IpAddress,
-    localPort: number,
-    remote: IpAddress,
-    remotePort: number,
-    segment: Segment,
-    above?: TimeWait,
-  ): void {
-    if (!listener.takesSyn) {
-      if (listener.answersByCookie) {
-        this.#sendCookie(listener, local, localPort, remote, remotePort, segment);
-      } else {
-        this.counters.listenOverflows++;
-      }
-      return;
-    }
-    const path = this.#replyPath(remote, local);
-    if (path === null) return;
-    const tuple = { path, local: local.copy(), localPort, remote: remote.copy(), remotePort };
-    const connection = new Connection(this, listener.config, tuple);
-    const generated = this.#sequences.generate(local, localPort, remote, remotePort, this.now);
-    let { isn } = generated;
-    // RFC 6191 §2: above everything of the connection that it replaces.
-    if (above !== undefined && !above.allows(isn)) isn = advance(above.sendNext, 0x20000);
-    this.#table.add(connection);
-    this.counters.passiveOpens++;
-    listener.begun(connection);
-    answer(connection, segment, isn, generated.timestampOffset);
-  }
-
-  /** The SYN queue is full: the SYN-ACK carries all that there is to remember. */
-  #sendCookie(
-    listener: ListenSocket,
-    local: IpAddress,
-    localPort: number,
-    remote: IpAddress,
-    remotePort: number,
-    segment: Segment,
-  ): void {
-    const path = this.#replyPath(remote, local);
-    if (path === null) return;
-    const { config } = listener;
-    const { options } = segment;
-    const peerMss = options.mss < 0 ? 536 : options.mss;
-    const cookie = this.#cookies.make(
-      local,
-      localPort,
-      remote,
-      remotePort,
-      segment.sequence,
-      peerMss,
-      this.now,
-    );
-    // Without timestamps there is no room for options: they are not offered.
-    const timestamps = config.timestamps && options.hasTimestamps;
-    const offset = this.#sequences.generate(local, localPort, remote, remotePort, this.now).timestampOffset;
-    const sackPermitted = timestamps && config.sack && options.sackPermitted;
-    const scaling = timestamps && config.windowScaling && options.windowScale >= 0;
-    const marks = wire.ECE | wire.CWR;
-    const ecn = timestamps && config.ecn !== false && (segment.flags & marks) === marks;
-    const stamp = (Math.trunc(this.now) + offset) | 0;
-    const sent = emitSyn(
-      path,
-      localPort,
-      remotePort,
-      cookie,
-      advance(segment.sequence, 1),
-      wire.SYN | wire.ACK | (ecn ? wire.ECE : 0),
-      Math.min(config.receiveBuffer, 0xffff),
-      {
-        mss: Math.min(config.maxSegment, path.interfaceMtu - path.headerLength - wire.HEADER),
-        sackPermitted,
-        timestamps,
-        timestampValue: hideOptions(stamp, {
-          windowScale: scaling ? options.windowScale : -1,
-          sackPermitted,
-          ecn,
-        }),
-        timestampEcho: options.timestampValue,
-        windowScale: scaling ? Receiver.shiftFor(config.receiveBuffer) : -1,
-      },
-    );
-    if (!sent) return;
-    this.counters.synCookiesSent++;
-    this.counters.outSegs++;
-    this.#cookiesUntil = this.now + COOKIE_LIFETIME_MS;
-  }
-
-  /** Whether the ACK is the answer to a cookie; if so, the connection exists and has received it. */
-  #takeCookie(listener: ListenSocket, packet: IpPacket, segment: Segment): boolean {
-    const { frame } = packet;
-    const local = packet.destination;
-    const remote = packet.source;
-    const remotePort = wire.sourcePort(frame.bytes, frame.start);
-    const peerInitial = advance(segment.sequence, -1);
-    const cookie = advance(segment.acknowledgment, -1);
-    const { port } = listener;
-    const mss = this.#cookies.check(local, port, remote, remotePort, peerInitial, cookie, this.now);
-    if (mss === 0) {
-      this.counters.synCookiesFailed++;
-      return false;
-    }
-    // No room for it now: the peer will repeat its data, and with it the cookie.
-    if (!listener.hasRoom) return true;
-    const path = this.#replyPath(remote, local);
-    if (path === null) return true;
-    const { config } = listener;
-    const timestamps = config.timestamps && segment.options.hasTimestamps;
-    const said = timestamps
-      ? revealOptions(segment.options.timestampEcho)
-      : { windowScale: -1, sackPermitted: false, ecn: false };
-    const syn = new Segment(frame);
-    syn.sequence = peerInitial;
-    syn.flags = wire.SYN | (said.ecn ? wire.ECE | wire.CWR : 0);
-    syn.options.mss = mss;
-    syn.options.windowScale = said.windowScale;
-    syn.options.sackPermitted = said.sackPermitted;
-    syn.options.hasTimestamps = timestamps;
-    syn.options.timestampValue = segment.options.timestampValue;
-    const tuple = { path, local: local.copy(), localPort: port, remote: remote.copy(), remotePort };
-    const connection = new Connection(this, config, tuple);
-    const { timestampOffset } = this.#sequences.generate(local, port, remote, remotePort, this.now);
-    this.#table.add(connection);
-    this.counters.passiveOpens++;
-    this.counters.synCookiesReceived++;
-    listener.begun(connection);
-    revive(connection, syn, cookie, timestampOffset);
-    connection.receive(segment);
-    return true;
-  }
-
-  #replyPath(remote: IpAddress, local: IpAddress): IpPath | null {
-    try {
-      return this.#ip.path(remote, local);
-    } catch (error) {
-      if (!(error instanceof NetError)) throw error;
-      // No way back to whoever sent this: nothing can be answered.
-      this.counters.inErrs++;
-      return null;
+      this.#passive.answerSyn(listener, packet.destination, packet.source, sourcePort, segment);
     }
   }
 
   /** RFC 9293 §3.10.7.1: a reset that the sender of this segment will believe. */
   #refuse(packet: IpPacket, segment: Segment, sourcePort: number, destinationPort: number): void {
-    const path = this.#replyPath(packet.source, packet.destination);
+    const path = this.#passive.pathTo(packet.source, packet.destination);
     if (path === null) return;
     this.counters.outRsts++;
     if (segment.hasAck) {
-      emitBare(path, destinationPort, sourcePort, segment.acknowledgment, 0, wire.RST);
+      emitReset(path, destinationPort, sourcePort, segment.acknowledgment, 0, wire.RST);
     } else {
       const ack = advance(segment.sequence, segment.length);
-      emitBare(path, destinationPort, sourcePort, 0, ack, wire.RST | wire.ACK);
+      emitReset(path, destinationPort, sourcePort, 0, ack, wire.RST | wire.ACK);
     }
   }
 
@@ -531,6 +353,10 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
     return true;
   }
 
+  add(connection: Connection): void {
+    this.#table.add(connection);
+  }
+
   remove(connection: Connection): void {
     this.#table.remove(connection);
   }
@@ -558,13 +384,13 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
 
   reopen(timeWait: TimeWait, segment: Segment): void {
     const { local, localPort, remote, remotePort } = timeWait;
-    const listener = this.#listenerFor(local, localPort);
+    const listener = this.#listeners.find(local, localPort);
     if (listener === null || !listener.takesSyn) {
       timeWait.acknowledge();
       return;
     }
     this.#endTimeWait(timeWait);
-    this.#answerSyn(listener, local, localPort, remote, remotePort, segment, timeWait);
+    this.#passive.answerSyn(listener, local, remote, remotePort, segment, timeWait);
   }
 
   #endTimeWait(timeWait: TimeWait): void {
@@ -596,13 +422,12 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
       const name = stateName(connection.state);
       inState[name] = (inState[name] ?? 0) + 1;
     }
-    const listening = [...this.#listeners.values()].reduce((sum_, sockets) => sum_ + sockets.length, 0);
     return {
       ...this.counters,
       currEstab: (inState.ESTABLISHED ?? 0) + (inState['CLOSE-WAIT'] ?? 0),
       flows: this.#table.size - this.#timeWaits.size,
       timeWait: this.#timeWaits.size,
-      listeners: listening,
+      listeners: this.#listeners.all().length,
       segmentsInFlight: this.pool.live,
       receiveMemory: this.memory,
       states: inState,
@@ -616,7 +441,7 @@ export class TcpLayer implements IpProtocol, TcpHost, TimeWaitHost {
   }
 
   stopListening(): void {
-    for (const sockets of [...this.#listeners.values()]) for (const socket of sockets) socket.close();
+    for (const socket of this.#listeners.all()) socket.close();
   }
 
   /** Ends everything at once: listeners, connections (with RST), TIME-WAIT. */

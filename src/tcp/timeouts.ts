@@ -84,10 +84,15 @@ function onSynTimeout(connection: Connection, now: number): void {
     connection.fail(connection.softError ?? 'ETIMEDOUT');
     return;
   }
-  recovery.retries++;
-  recovery.backoffs++;
-  // Also where the device has no room for it now.
-  recovery.timeoutAt = now + recovery.rtt.backedOffMs(recovery.backoffs);
+  if (recovery.scoreboard.count > 0) {
+    // An early answer (Fast Open) waits for the same ACK.
+    recovery.onTimeout(connection.sender.una, connection.sender.next, now);
+  } else {
+    recovery.retries++;
+    recovery.backoffs++;
+    // Also where the device has no room for it now.
+    recovery.timeoutAt = now + recovery.rtt.backedOffMs(recovery.backoffs);
+  }
   connection.synPending = true;
   host.counters.retransSegs++;
 }

@@ -2,7 +2,7 @@ import type { IpAddress } from '../address/index.ts';
 import type { IpPath } from '../ip.ts';
 import type { Connection } from './connection.ts';
 import type { Endpoint } from './demux.ts';
-import { emitBare, emitBareTimestamped } from './emit.ts';
+import { emitAck, emitTimestamped } from './emit.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, before } from './sequence.ts';
 import { ACK } from './wire.ts';
@@ -33,6 +33,8 @@ export class TimeWait implements Endpoint {
   readonly #path: IpPath;
   readonly #sendNext: number;
   readonly #receiveNext: number;
+  /** The window field of the connection's last ACKs. */
+  readonly #window: number;
   readonly #timestamps: boolean;
   readonly #timestampOffset: number;
   #timestampRecent: number;
@@ -46,6 +48,7 @@ export class TimeWait implements Endpoint {
     this.#path = connection.path;
     this.#sendNext = connection.sender.next;
     this.#receiveNext = connection.receiver.next;
+    this.#window = Math.min(0xffff, connection.receiver.window >>> connection.receiver.shift);
     this.#timestamps = connection.timestamps;
     this.#timestampOffset = connection.timestampOffset;
     this.#timestampRecent = connection.receiver.timestampRecent;
@@ -93,9 +96,19 @@ export class TimeWait implements Endpoint {
       const value = (Math.trunc(this.#host.now) + this.#timestampOffset) | 0;
       const echo = this.#timestampRecent;
       const next = this.#receiveNext;
-      emitBareTimestamped(this.#path, localPort, remotePort, this.#sendNext, next, ACK, value, echo);
+      emitTimestamped(
+        this.#path,
+        localPort,
+        remotePort,
+        this.#sendNext,
+        next,
+        ACK,
+        this.#window,
+        value,
+        echo,
+      );
     } else {
-      emitBare(this.#path, localPort, remotePort, this.#sendNext, this.#receiveNext, ACK);
+      emitAck(this.#path, localPort, remotePort, this.#sendNext, this.#receiveNext, this.#window);
     }
   }
 

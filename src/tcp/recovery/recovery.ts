@@ -5,7 +5,7 @@ import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
 import { RttEstimator } from './rtt.ts';
 import { type Delivery, Scoreboard } from './scoreboard.ts';
-import { NONE, type SegmentPool } from './segment-pool.ts';
+import { NONE, RETRANSMITTED, type SegmentPool } from './segment-pool.ts';
 
 /** No loss is being repaired. */
 export const OPEN = 0;
@@ -298,8 +298,11 @@ export class Recovery {
     const pool = scoreboard.pool;
     for (let id = scoreboard.inFlight.head; id !== NONE; ) {
       const following = pool.next[id]!;
-      if (distance(scoreboard.highestSacked, pool.end[id]!) < margin) break;
-      scoreboard.markLost(id);
+      // What was sent again already is left to the timeout: it lies below the highest SACKed byte anyway.
+      if ((pool.flags[id]! & RETRANSMITTED) === 0) {
+        if (distance(scoreboard.highestSacked, pool.end[id]!) < margin) break;
+        scoreboard.markLost(id);
+      }
       id = following;
     }
   }
