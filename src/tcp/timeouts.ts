@@ -2,7 +2,7 @@
 import type { Connection } from './connection.ts';
 import { GIVE_UP, PROBE } from './keepalive.ts';
 import { PathProbe } from './path-probe.ts';
-import { advance } from './sequence.ts';
+import { advance, distance } from './sequence.ts';
 import * as states from './state.ts';
 import { trace } from './trace.ts';
 import { ACK } from './wire.ts';
@@ -103,7 +103,7 @@ function suspectPath(connection: Connection, now: number): void {
   const { recovery } = sender;
   const { first, pool } = recovery.scoreboard;
   // The head was sent once at least and timed out `backoffs` times before this one.
-  if (first < 0 || pool.end[first]! - pool.sequence[first]! < sender.segment) return;
+  if (first < 0 || distance(pool.end[first]!, pool.sequence[first]!) < sender.segment) return;
   if (sender.pathProbe === null) {
     sender.pathProbe = PathProbe.suspect(recovery.backoffs + 1, path.mtu, now);
     if (sender.pathProbe === null) return;

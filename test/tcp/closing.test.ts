@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { IpAddress } from '../../src/address/index.ts';
-import { Lab, type Peer, PEER, text } from './support/lab.ts';
+import { Lab, PEER, type Peer, text } from './support/lab.ts';
 
 /** A connection in each state that a close leads through. */
 const reach: Record<string, (lab: Lab) => Peer> = {
@@ -97,18 +97,23 @@ describe('closing', () => {
     expect(peer.state).toBe('FIN-WAIT-2');
   });
 
-  it.each(['FIN-WAIT-1', 'CLOSING', 'LAST-ACK'])('sends the FIN again in %s until it is acknowledged', (state) => {
-    const lab = new Lab({ tailLossProbe: false });
-    const peer = reach[state]!(lab);
-    expect(peer.wait(250)).toMatchObject([{ flags: 'FA', sequence: 1 }]);
-    expect(peer.wait(400)).toMatchObject([{ flags: 'FA', sequence: 1 }]);
-    peer.send('A', { acknowledgment: 2 });
-    expect(peer.wait(100_000).filter((seen) => seen.flags.includes('F'))).toEqual([]);
-  });
+  it.each(['FIN-WAIT-1', 'CLOSING', 'LAST-ACK'])(
+    'sends the FIN again in %s until it is acknowledged',
+    (state) => {
+      const lab = new Lab({ tailLossProbe: false });
+      const peer = reach[state]!(lab);
+      expect(peer.wait(250)).toMatchObject([{ flags: 'FA', sequence: 1 }]);
+      expect(peer.wait(400)).toMatchObject([{ flags: 'FA', sequence: 1 }]);
+      peer.send('A', { acknowledgment: 2 });
+      expect(peer.wait(100_000).filter((seen) => seen.flags.includes('F'))).toEqual([]);
+    },
+  );
 
   it.each(['CLOSE-WAIT', 'CLOSING', 'LAST-ACK'])('acknowledges a FIN that comes again in %s', (state) => {
     const peer = reach[state]!(new Lab());
-    expect(peer.send('FA', { sequence: 1, acknowledgment: 1 })).toMatchObject([{ flags: 'A', acknowledgment: 2 }]);
+    expect(peer.send('FA', { sequence: 1, acknowledgment: 1 })).toMatchObject([
+      { flags: 'A', acknowledgment: 2 },
+    ]);
     expect(peer.state).toBe(state);
   });
 
@@ -208,16 +213,19 @@ describe('reset', () => {
     expect(peer.events.log.at(-1)).toBe('closed in order');
   });
 
-  it.each(Object.keys(reach))('in %s is believed at exactly RCV.NXT, challenged in the window (RFC 5961 §3.2)', (state) => {
-    const peer = reach[state]!(new Lab());
-    const { next } = peer;
-    expect(peer.send('R', { sequence: next - 1 }), 'below the window').toEqual([]);
-    expect(peer.send('R', { sequence: next + 100_000 }), 'above the window').toEqual([]);
-    if (peer.connection.receiver.window > 5) {
-      expect(peer.send('R', { sequence: next + 5 })).toMatchObject([{ flags: 'A', acknowledgment: next }]);
-    }
-    expect(peer.state).toBe(state);
-  });
+  it.each(Object.keys(reach))(
+    'in %s is believed at exactly RCV.NXT, challenged in the window (RFC 5961 §3.2)',
+    (state) => {
+      const peer = reach[state]!(new Lab());
+      const { next } = peer;
+      expect(peer.send('R', { sequence: next - 1 }), 'below the window').toEqual([]);
+      expect(peer.send('R', { sequence: next + 100_000 }), 'above the window').toEqual([]);
+      if (peer.connection.receiver.window > 5) {
+        expect(peer.send('R', { sequence: next + 5 })).toMatchObject([{ flags: 'A', acknowledgment: next }]);
+      }
+      expect(peer.state).toBe(state);
+    },
+  );
 
   it.each(Object.keys(reach))('is not what a SYN in %s causes, but a challenge (RFC 5961 §4.2)', (state) => {
     const peer = reach[state]!(new Lab());
@@ -234,7 +242,9 @@ describe('reset', () => {
     peer.send('A', { data: 'last words' });
     peer.send('R');
     expect(peer.readAll()).toBe('last words');
-    expect(() => peer.connection.send(Buffer.from('x'))).toThrow(expect.objectContaining({ code: 'ECONNRESET' }));
+    expect(() => peer.connection.send(Buffer.from('x'))).toThrow(
+      expect.objectContaining({ code: 'ECONNRESET' }),
+    );
   });
 
   it('is what abort sends (RFC 9293 §3.10.5)', () => {

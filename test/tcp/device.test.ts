@@ -149,12 +149,15 @@ describe('an error report (RFC 5927)', () => {
     expect(peer.events.log).toEqual(['closed EHOSTUNREACH']);
   });
 
-  it.each([0, 5, -1000, 100_000])('about what is not in flight is a lie: sequence number %d (§4.1)', (sequence) => {
-    const peer = new Lab().accepted();
-    peer.write('abcd');
-    expect(report(peer, 'packet-too-big', sequence, 600)).toBe(false);
-    expect(peer.lab.ip.mtu).toBe(1500);
-  });
+  it.each([0, 5, -1000, 100_000])(
+    'about what is not in flight is a lie: sequence number %d (§4.1)',
+    (sequence) => {
+      const peer = new Lab().accepted();
+      peer.write('abcd');
+      expect(report(peer, 'packet-too-big', sequence, 600)).toBe(false);
+      expect(peer.lab.ip.mtu).toBe(1500);
+    },
+  );
 
   it('to nobody is not believed', () => {
     expect(new Lab().ip.error('packet-too-big', 1, 2, 3, 600)).toBe(false);

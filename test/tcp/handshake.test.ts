@@ -8,7 +8,13 @@ describe('passive open', () => {
     lab.listen();
     const peer = lab.peer({ scale: 3, sack: true, timestamps: true });
     const [synAck] = peer.send('S');
-    expect(synAck).toMatchObject({ flags: 'SA', sequence: 0, acknowledgment: 1, mss: 1460, sackPermitted: true });
+    expect(synAck).toMatchObject({
+      flags: 'SA',
+      sequence: 0,
+      acknowledgment: 1,
+      mss: 1460,
+      sackPermitted: true,
+    });
     expect(synAck!.scale).toBeGreaterThan(0);
     expect(synAck!.timestamps![1]).toBe(lab.clock.now());
     expect(synAck!.window, 'never scaled in a SYN').toBeGreaterThan(1460);
@@ -70,16 +76,19 @@ describe('passive open', () => {
     expect(lab.timers.pending).toBe(0);
   });
 
-  it.each([0, 2])('resets whoever acknowledges something else: ACK %d (RFC 9293 §3.10.7.4)', (acknowledgment) => {
-    const lab = new Lab();
-    const listener = lab.listen();
-    const peer = lab.peer();
-    peer.send('S');
-    expect(peer.send('A', { acknowledgment })).toMatchObject([{ flags: 'R', sequence: acknowledgment }]);
-    expect(listener.halfOpen).toBe(1);
-    expect(peer.send('A', { sequence: 1 })).toEqual([]);
-    expect(listener.waiting).toBe(1);
-  });
+  it.each([0, 2])(
+    'resets whoever acknowledges something else: ACK %d (RFC 9293 §3.10.7.4)',
+    (acknowledgment) => {
+      const lab = new Lab();
+      const listener = lab.listen();
+      const peer = lab.peer();
+      peer.send('S');
+      expect(peer.send('A', { acknowledgment })).toMatchObject([{ flags: 'R', sequence: acknowledgment }]);
+      expect(listener.halfOpen).toBe(1);
+      expect(peer.send('A', { sequence: 1 })).toEqual([]);
+      expect(listener.waiting).toBe(1);
+    },
+  );
 
   it('forgets a half-open connection at a reset of its exact number only (RFC 5961 §3.2)', () => {
     const lab = new Lab();
@@ -179,7 +188,9 @@ describe('active open', () => {
     expect(peer.connection.stats.sendWindow).toBe(1000);
     peer.send('A');
     expect(peer.connection.stats.sendWindow).toBe(4000);
-    expect(peer.write('x')).toMatchObject([{ data: Buffer.from('x'), timestamps: [expect.any(Number), expect.any(Number)] }]);
+    expect(peer.write('x')).toMatchObject([
+      { data: Buffer.from('x'), timestamps: [expect.any(Number), expect.any(Number)] },
+    ]);
   });
 
   it('uses nothing that the SYN-ACK is silent of', () => {
@@ -208,14 +219,19 @@ describe('active open', () => {
     expect(peer.readAll()).toBe('banner');
   });
 
-  it.each([0, 2, -1])('resets a SYN-ACK of something else: ACK %d, and waits on (RFC 9293 §3.10.7.3)', (acknowledgment) => {
-    const lab = new Lab();
-    const peer = lab.opening();
-    expect(peer.send('SA', { acknowledgment, sequence: 0 })).toMatchObject([{ flags: 'R', sequence: acknowledgment }]);
-    expect(peer.state).toBe('SYN-SENT');
-    peer.send('SA');
-    expect(peer.state).toBe('ESTABLISHED');
-  });
+  it.each([0, 2, -1])(
+    'resets a SYN-ACK of something else: ACK %d, and waits on (RFC 9293 §3.10.7.3)',
+    (acknowledgment) => {
+      const lab = new Lab();
+      const peer = lab.opening();
+      expect(peer.send('SA', { acknowledgment, sequence: 0 })).toMatchObject([
+        { flags: 'R', sequence: acknowledgment },
+      ]);
+      expect(peer.state).toBe('SYN-SENT');
+      peer.send('SA');
+      expect(peer.state).toBe('ESTABLISHED');
+    },
+  );
 
   it('is refused by a reset that acknowledges the SYN, not by any other (RFC 9293 §3.10.7.3)', () => {
     const lab = new Lab();
@@ -225,7 +241,12 @@ describe('active open', () => {
     expect(peer.state).toBe('SYN-SENT');
     peer.send('RA', { sequence: 0 });
     expect(peer.events.log).toEqual(['closed ECONNREFUSED']);
-    expect(peer.connection.error).toMatchObject({ code: 'ECONNREFUSED', syscall: 'connect', address: PEER, port: 80 });
+    expect(peer.connection.error).toMatchObject({
+      code: 'ECONNREFUSED',
+      syscall: 'connect',
+      address: PEER,
+      port: 80,
+    });
     expect(lab.timers.pending).toBe(0);
   });
 
@@ -287,8 +308,10 @@ describe('active open', () => {
 
   it('refuses what cannot be a destination', () => {
     const lab = new Lab();
-    const connect = (address: string, remotePort: number): (() => unknown) =>
-      () => lab.layer.connect({ remote: IpAddress.parse(address), remotePort });
+    const connect =
+      (address: string, remotePort: number): (() => unknown) =>
+      () =>
+        lab.layer.connect({ remote: IpAddress.parse(address), remotePort });
     expect(connect('224.0.0.1', 80)).toThrow(expect.objectContaining({ code: 'ENETUNREACH' }));
     expect(connect('255.255.255.255', 80)).toThrow(expect.objectContaining({ code: 'ENETUNREACH' }));
     expect(connect('192.0.2.1', 80)).toThrow(expect.objectContaining({ code: 'ENETUNREACH' }));
@@ -349,7 +372,9 @@ describe('segments to nobody (RFC 9293 §3.10.7.1)', () => {
     const lab = new Lab();
     const peer = lab.peer();
     expect(peer.send('S', { data: 'ab' })).toMatchObject([{ flags: 'RA', sequence: 0, acknowledgment: 3 }]);
-    expect(peer.send('FA', { sequence: 9, acknowledgment: 77 })).toMatchObject([{ flags: 'R', sequence: 77 }]);
+    expect(peer.send('FA', { sequence: 9, acknowledgment: 77 })).toMatchObject([
+      { flags: 'R', sequence: 77 },
+    ]);
   });
 
   it('are not answered if they are resets', () => {

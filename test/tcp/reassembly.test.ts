@@ -64,9 +64,9 @@ describe('Reassembly', () => {
           }
           expect(reassembly.bytes).toBe(model.size);
           expect(reassembly.cost).toBeGreaterThanOrEqual(model.size);
-          expect(reassembly.runs.map((run) => [distance(run.left, base_), distance(run.right, base_)])).toEqual(
-            runsOf(model),
-          );
+          expect(
+            reassembly.runs.map((run) => [distance(run.left, base_), distance(run.right, base_)]),
+          ).toEqual(runsOf(model));
           for (const run of reassembly.recent) expect(reassembly.runs).toContain(run);
           expect(new Set(reassembly.recent).size).toBe(reassembly.recent.length);
         });

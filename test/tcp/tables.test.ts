@@ -9,7 +9,14 @@ import { SeededRandom } from '../../src/time/index.ts';
 const LOCAL = IpAddress.parse('10.0.0.2');
 
 function endpoint(remote: string, remotePort: number, localPort = 80, local = LOCAL): Endpoint {
-  return { local, localPort, remote: IpAddress.parse(remote), remotePort, tableNext: null, receive: () => {} };
+  return {
+    local,
+    localPort,
+    remote: IpAddress.parse(remote),
+    remotePort,
+    tableNext: null,
+    receive: () => {},
+  };
 }
 
 describe('EphemeralPorts (RFC 6056)', () => {

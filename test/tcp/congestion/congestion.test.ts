@@ -30,10 +30,12 @@ function runRounds(congestion: Congestion, rounds: number, from: number, rttMs: 
   return now;
 }
 
-describe.each([
+const ALGORITHMS: [string, () => Congestion][] = [
   ['NewReno', () => new NewReno(SEGMENT, 10 * SEGMENT)],
   ['CUBIC', () => new Cubic(SEGMENT, 10 * SEGMENT)],
-])('%s', (_name, make) => {
+];
+
+describe.each(ALGORITHMS)('%s', (_name, make) => {
   it('doubles per round trip in slow start (RFC 5681 §3.1)', () => {
     const congestion = make();
     runRounds(congestion, 3, 0, 100);
@@ -70,7 +72,13 @@ describe.each([
 
   it('is a number of at least one segment whatever happens, and shrinks on loss only', () => {
     const event = fc.oneof(
-      { weight: 8, arbitrary: fc.record({ kind: fc.constant('ack' as const), bytes: fc.integer({ min: 1, max: 60_000 }) }) },
+      {
+        weight: 8,
+        arbitrary: fc.record({
+          kind: fc.constant('ack' as const),
+          bytes: fc.integer({ min: 1, max: 60_000 }),
+        }),
+      },
       { weight: 1, arbitrary: fc.constant({ kind: 'loss' as const, bytes: 0 }) },
       { weight: 1, arbitrary: fc.constant({ kind: 'timeout' as const, bytes: 0 }) },
       { weight: 1, arbitrary: fc.constant({ kind: 'idle' as const, bytes: 0 }) },

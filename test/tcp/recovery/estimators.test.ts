@@ -64,31 +64,35 @@ describe('ProportionalRate (RFC 6937)', () => {
 
   it('sends in proportion: what leaves over a recovery is ssthresh, not a burst at its end', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 8, max: 200 }), fc.double({ min: 0.3, max: 0.9, noNaN: true }), (flight, beta) => {
-        const rate = new ProportionalRate();
-        const threshold = Math.round(flight * SEGMENT * beta);
-        rate.begin(flight * SEGMENT);
-        // One segment is lost; all others are delivered one by one.
-        let pipe = (flight - 1) * SEGMENT;
-        let sent = 0;
-        for (let delivered = 1; delivered < flight; delivered++) {
-          pipe -= SEGMENT;
-          const window = rate.windowAfter(SEGMENT, pipe, threshold, SEGMENT, false);
-          expect(window).toBeGreaterThanOrEqual(pipe);
-          let burst = 0;
-          while (window - pipe >= SEGMENT) {
-            pipe += SEGMENT;
-            sent += SEGMENT;
-            burst++;
-            rate.onSent(SEGMENT);
+      fc.property(
+        fc.integer({ min: 8, max: 200 }),
+        fc.double({ min: 0.3, max: 0.9, noNaN: true }),
+        (flight, beta) => {
+          const rate = new ProportionalRate();
+          const threshold = Math.round(flight * SEGMENT * beta);
+          rate.begin(flight * SEGMENT);
+          // One segment is lost; all others are delivered one by one.
+          let pipe = (flight - 1) * SEGMENT;
+          let sent = 0;
+          for (let delivered = 1; delivered < flight; delivered++) {
+            pipe -= SEGMENT;
+            const window = rate.windowAfter(SEGMENT, pipe, threshold, SEGMENT, false);
+            expect(window).toBeGreaterThanOrEqual(pipe);
+            let burst = 0;
+            while (window - pipe >= SEGMENT) {
+              pipe += SEGMENT;
+              sent += SEGMENT;
+              burst++;
+              rate.onSent(SEGMENT);
+            }
+            expect(burst).toBeLessThanOrEqual(2);
+            expect(sent, 'never ahead of the proportion').toBeLessThanOrEqual(
+              Math.ceil((delivered * SEGMENT * threshold) / (flight * SEGMENT)) + SEGMENT,
+            );
           }
-          expect(burst).toBeLessThanOrEqual(2);
-          expect(sent, 'never ahead of the proportion').toBeLessThanOrEqual(
-            Math.ceil((delivered * SEGMENT * threshold) / (flight * SEGMENT)) + SEGMENT,
-          );
-        }
-        expect(Math.abs(pipe - threshold), 'lands on ssthresh').toBeLessThanOrEqual(2 * SEGMENT);
-      }),
+          expect(Math.abs(pipe - threshold), 'lands on ssthresh').toBeLessThanOrEqual(2 * SEGMENT);
+        },
+      ),
     );
   });
 

@@ -83,7 +83,10 @@ function compare(scoreboard: Scoreboard, model: Model, base: number): void {
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('push' as const), a: fc.nat(60), b: fc.nat(3) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('sack' as const), a: fc.nat(300), b: fc.nat(120) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('acknowledge' as const), a: fc.nat(90), b: fc.nat(0) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('acknowledge' as const), a: fc.nat(90), b: fc.nat(0) }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('lose' as const), a: fc.nat(4), b: fc.nat(0) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('repeat' as const), a: fc.nat(50), b: fc.nat(0) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('timeout' as const), a: fc.nat(0), b: fc.nat(0) }) },

@@ -17,7 +17,13 @@ import {
 } from '../../../src/ip.ts';
 import { CHECKSUM_PARTIAL, Frame, NO_OFFLOADS, type Offloads } from '../../../src/netif/netif.ts';
 import type { TcpOptions } from '../../../src/tcp/index.ts';
-import { type Connection, type ConnectionHandler, DirectTcp, type ListenSocket, TcpLayer } from '../../../src/tcp/index.ts';
+import {
+  type Connection,
+  type ConnectionHandler,
+  DirectTcp,
+  type ListenSocket,
+  TcpLayer,
+} from '../../../src/tcp/index.ts';
 import { SeededRandom, TimerWheel, VirtualClock } from '../../../src/time/index.ts';
 import { tcpSegment, transportChecksum } from '../../support/packets.ts';
 
@@ -158,7 +164,8 @@ class FakePath implements IpPath {
     const bytes = Buffer.from(frame.bytes.subarray(frame.start, frame.end));
     if (frame.checksum === CHECKSUM_PARTIAL) expect(this.#ip.transmit.checksum).toBe('partial');
     else expect(transportChecksum(STACK, this.destination.toString(), 6, bytes), 'TCP checksum').toBe(0);
-    if (frame.segmentSize === 0) expect(bytes.length, 'packet within the MTU').toBeLessThanOrEqual(this.mtu - 20);
+    if (frame.segmentSize === 0)
+      expect(bytes.length, 'packet within the MTU').toBeLessThanOrEqual(this.mtu - 20);
     this.#ip.sent.push(readSegment(bytes, frame.segmentSize));
   }
 
@@ -260,6 +267,8 @@ export interface PeerOptions {
   readonly window?: number;
   readonly iss?: number;
   readonly port?: number;
+  /** How long the handshake takes: the first RTT sample. */
+  readonly rttMs?: number;
 }
 
 export interface Fields {
@@ -321,10 +330,14 @@ export class Peer {
     const acknowledgment = fields.acknowledgment ?? this.received;
     const options = [...(fields.options ?? (flags.includes('S') ? this.synOptions : []))];
     if (this.options.timestamps && fields.options === undefined && !flags.includes('S')) {
-      options.push(...option.timestamps(fields.timestamp ?? this.lab.clock.now(), fields.echo ?? this.#lastStamp));
+      options.push(
+        ...option.timestamps(fields.timestamp ?? this.lab.clock.now(), fields.echo ?? this.#lastStamp),
+      );
     }
     if (fields.sack !== undefined) {
-      options.push(...option.sack(...fields.sack.map(([l, r]) => [l + this.stackIss, r + this.stackIss] as const)));
+      options.push(
+        ...option.sack(...fields.sack.map(([l, r]) => [l + this.stackIss, r + this.stackIss] as const)),
+      );
     }
     const bytes = tcpSegment(PEER, STACK, {
       sourcePort: this.port,
@@ -435,6 +448,7 @@ export class Lab {
     const peer = this.peer(options);
     const [synAck] = peer.send('S');
     expect(synAck).toMatchObject({ flags: 'SA', acknowledgment: 1 });
+    this.advance(options.rttMs ?? 0);
     peer.send('A');
     peer.connection = listener.accept()!;
     peer.connection.handler = peer.events;
