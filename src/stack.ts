@@ -111,6 +111,8 @@ export interface FlowStats {
   readonly segmentsSent: number;
   readonly segmentsReceived: number;
   readonly retransmits: number;
+  /** Times that the retransmission timer fired. */
+  readonly timeouts: number;
   /** Bytes that `write` took and that the peer has not acknowledged. */
   readonly sendQueue: number;
   /** Bytes that came in order and that were not read. */

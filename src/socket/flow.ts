@@ -166,6 +166,7 @@ export class SocketFlow implements Flow {
       segmentsSent: 0,
       segmentsReceived: 0,
       retransmits: 0,
+      timeouts: 0,
       sendQueue: socket.writableLength,
       receiveQueue: this.#queuedBytes + socket.readableLength,
     };

@@ -34,10 +34,6 @@ export class ListenSocket {
     this.#onClose = onClose;
   }
 
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
   /** Half-open connections. */
   get halfOpen(): number {
     return this.#halfOpen.size;

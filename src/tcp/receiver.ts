@@ -126,17 +126,9 @@ export class Receiver {
     return window > 0 ? window : 0;
   }
 
-  get outOfOrderBytes(): number {
-    return this.#reassembly === null ? 0 : this.#reassembly.bytes;
-  }
-
   /** What is held, bookkeeping included. */
   get held(): number {
     return this.queue.cost + (this.#reassembly === null ? 0 : this.#reassembly.cost);
-  }
-
-  get hasHoles(): boolean {
-    return this.#reassembly !== null && this.#reassembly.runs.length > 0;
   }
 
   /** RFC 9293 §3.10.7.4, first check: whether any of the segment is within the window. */

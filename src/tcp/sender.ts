@@ -107,11 +107,6 @@ export class Sender {
     this.next = initial;
   }
 
-  /** Sequence number that the FIN takes or has taken. */
-  get finSequence(): number {
-    return this.finSent ? advance(this.next, -1) : advance(this.una, this.queue.length);
-  }
-
   get outstanding(): number {
     return distance(this.next, this.una);
   }
@@ -133,7 +128,7 @@ export class Sender {
 
   /** Everything, FIN included, has been acknowledged. */
   get drained(): boolean {
-    return this.una === this.next && this.unsent === 0;
+    return this.una === this.next && this.unsent === 0 && this.finQueued === this.finSent;
   }
 
   /** Sends what may go now: lost segments first, then new ones. */
@@ -230,7 +225,7 @@ export class Sender {
 
   /** RFC 5682 §2.1 step 2b: only if there is new data that may go; else the timeout is taken at its word. */
   #mayHold(): boolean {
-    return this.unsent > 0 && this.window > this.outstanding;
+    return this.unsent > 0 && this.#nextLength() > 0;
   }
 
   /** Sends the lost segment `id` again, at most `most` bytes of it; false if the device is full. */

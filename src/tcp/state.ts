@@ -47,11 +47,6 @@ export function isSynchronized(state: State): boolean {
   return state >= ESTABLISHED;
 }
 
-/** Our own FIN has been queued or sent. */
-export function sendIsClosed(state: State): boolean {
-  return state >= FIN_WAIT_1;
-}
-
 /** The peer may still send data. */
 export function receiveIsOpen(state: State): boolean {
   return state === ESTABLISHED || state === FIN_WAIT_1 || state === FIN_WAIT_2;

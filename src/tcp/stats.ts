@@ -27,6 +27,7 @@ export function statsOf(connection: Connection): FlowStats {
     segmentsSent: sender.segmentsSent,
     segmentsReceived: receiver.segmentsReceived,
     retransmits: recovery.retransmits,
+    timeouts: recovery.timeouts,
     sendQueue: sender.queue.length,
     receiveQueue: receiver.queue.length,
   };

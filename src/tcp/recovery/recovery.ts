@@ -70,6 +70,8 @@ export class Recovery {
   /** It is not decided yet whether the latest timeout was right (F-RTO). */
   #isJudging = false;
   #timedOutAt = 0;
+  /** SND.UNA at the latest timeout. */
+  #timedOutUna = 0;
   /** New data goes out before lost segments are repeated (F-RTO step 2b). */
   holdsRepair = false;
   #canUndo = false;
@@ -140,7 +142,8 @@ export class Recovery {
     const lostBefore = this.scoreboard.lostBytes;
     this.#detect(event, now);
     const foundLoss = this.scoreboard.lostBytes > lostBefore;
-    if (foundLoss && this.phase === OPEN) this.#enterFast(una, next, now);
+    // Also what was found lost above the recovery point while a recovery was on.
+    if (this.phase === OPEN && this.scoreboard.lostBytes > 0) this.#enterFast(una, next, now);
     this.#endProbe(event, now);
 
     const { congestion } = this;
@@ -357,7 +360,8 @@ export class Recovery {
   onTimeout(una: number, next: number, now: number): void {
     this.timeouts++;
     const { scoreboard } = this;
-    if (this.phase !== LOSS) {
+    // Once something got through, another timeout is another loss (RFC 5681 §3.1).
+    if (this.phase !== LOSS || una !== this.#timedOutUna) {
       if (this.phase === OPEN) this.congestion.save();
       this.congestion.onTimeout(Math.max(this.pipe(una, next) + scoreboard.lostBytes, 0), now);
       // RFC 5682 §2.1 step 1: not when a recovery was on, whose retransmissions would be taken for proof.
@@ -379,6 +383,7 @@ export class Recovery {
     this.#presumed = 0;
     this.#duplicateAcks = 0;
     this.#probeOutstanding = false;
+    this.#timedOutUna = una;
     this.backoffs++;
     this.retries++;
     this.probeAt = NEVER;

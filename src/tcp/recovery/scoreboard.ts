@@ -11,10 +11,6 @@ const INITIAL_ORDER = 16;
 export class Delivery {
   /** Bytes newly acknowledged, cumulatively or selectively. */
   delivered = 0;
-  /** Bytes newly SACKed. */
-  sacked = 0;
-  /** Bytes newly acknowledged that had been taken for lost and not sent again: proof of a wrong guess. */
-  wronglyLost = 0;
   /** Latest transmission time among what was delivered, and the end of that segment (RFC 8985 §6.2 step 2). -1: none. */
   latestSentAt = -1;
   latestEnd = 0;
@@ -36,8 +32,6 @@ export class Delivery {
     this.hadSacks = scoreboard.sackedBytes > 0;
     this.highestBefore = scoreboard.highestSacked;
     this.delivered = 0;
-    this.sacked = 0;
-    this.wronglyLost = 0;
     this.latestSentAt = -1;
     this.latestEnd = 0;
     this.latestRetransmitted = false;
@@ -275,7 +269,6 @@ export class Scoreboard {
       this.#deliver(id, flags, length, into);
       pool.flags[id] = (flags & ~LOST) | SACKED;
       pool.sackedTo[id] = right;
-      into.sacked += length;
       if (this.sackedBytes === 0 || after(pool.end[id]!, this.highestSacked)) {
         this.highestSacked = pool.end[id]!;
       }
@@ -293,7 +286,6 @@ export class Scoreboard {
       this.lost.remove(pool, id);
       pool.flags[id] = flags & ~LOST;
       this.lostBytes -= length;
-      into.wronglyLost += length;
     } else {
       this.inFlight.remove(pool, id);
     }
