@@ -28,7 +28,7 @@ import {
 } from './wire.ts';
 
 /** Destinations whose paths are shared; a path that falls out lives on with its connections. */
-const PATHS = 1024;
+const PATHS = 256;
 const LOCALHOST = IpAddress.parse('127.0.0.1');
 /** RFC 1112 §6.1: multicast stays on the link unless the application says otherwise. */
 const MULTICAST_TTL = 1;

@@ -18,6 +18,8 @@ export interface ServerOptions {
   /** Application and its arguments. */
   readonly app: string;
   readonly args?: readonly string[];
+  /** Options of Node. */
+  readonly node?: readonly string[];
 }
 
 let count = 0;
@@ -46,7 +48,8 @@ export class RunningServer {
     this.child = spawn(
       'ip',
       [
-        ...['netns', 'exec', this.namespace, process.execPath, `${ROOT}dist/cli/main.js`],
+        ...['netns', 'exec', this.namespace, process.execPath, ...(options.node ?? [])],
+        `${ROOT}dist/cli/main.js`,
         ...['run', `${ROOT}${options.app}`, ...addresses, ...(options.flags ?? [])],
         ...['--', ...(options.args ?? [])],
       ],
