@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import type { ConnectOptions, Flow, Listener, ListenOptions, Tcp } from '../stack.ts';
 import type { Alarm, Clock } from '../time/clock.ts';
 import type { Connection, ConnectionHandler } from './connection.ts';
+import { interleave, race } from './eyeballs.ts';
 import { endpoint, TcpFlow } from './flow.ts';
 import type { ListenSocket } from './listener.ts';
 import type { TcpLayer } from './tcp.ts';
@@ -60,12 +61,38 @@ export class DirectTcp implements Tcp {
   async connect(options: ConnectOptions): Promise<Flow> {
     const { signal, timeoutMs } = options;
     signal?.throwIfAborted();
-    const remote = await this.#address(options.host, 'connect', options.port);
+    const remotes = await this.#addresses(options.host, 'connect', options.port);
     const local =
       options.localAddress === undefined
         ? undefined
         : await this.#address(options.localAddress, 'connect', options.localPort);
     signal?.throwIfAborted();
+    const usable = local === undefined ? remotes : remotes.filter((remote) => remote.isIpv4 === local.isIpv4);
+    // Data in the SYN goes to one server only.
+    const [remote] = usable.length === 0 ? remotes : usable;
+    if (usable.length <= 1 || options.data !== undefined) {
+      return this.#connect(options, remote!, local, timeoutMs, signal);
+    }
+    const deadline = timeoutMs === undefined ? undefined : this.#clock.now() + timeoutMs;
+    return race(
+      this.#clock,
+      interleave(usable),
+      (address, abandoned) => {
+        const left = deadline === undefined ? undefined : Math.max(0, deadline - this.#clock.now());
+        return this.#connect(options, address, local, left, abandoned);
+      },
+      (flow) => flow.abort(),
+      signal,
+    );
+  }
+
+  async #connect(
+    options: ConnectOptions,
+    remote: IpAddress,
+    local: IpAddress | undefined,
+    timeoutMs: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Flow> {
     const connection = this.layer.connect({
       remote,
       remotePort: options.port,
@@ -122,12 +149,18 @@ export class DirectTcp implements Tcp {
   }
 
   async #address(host: string, syscall: string, port: number | undefined): Promise<IpAddress> {
+    const [first] = await this.#addresses(host, syscall, port);
+    return first!;
+  }
+
+  /** At least one, in the order in which to try them. */
+  async #addresses(host: string, syscall: string, port: number | undefined): Promise<IpAddress[]> {
     const literal = IpAddress.tryParse(host);
-    if (literal !== null) return literal;
-    const [first] = await this.#resolve(host);
-    if (first === undefined) {
+    if (literal !== null) return [literal];
+    const addresses = await this.#resolve(host);
+    if (addresses.length === 0) {
       throw new NetError('ENOTFOUND', { syscall, address: host, ...(port === undefined ? {} : { port }) });
     }
-    return IpAddress.parse(first);
+    return addresses.map((address) => IpAddress.parse(address));
   }
 }

@@ -2,6 +2,8 @@ import { atOrAfter } from './sequence.ts';
 
 /** Sizes to fall back to, in bytes of IP packet (RFC 4821 §7.2, RFC 8200's minimum, RFC 791's). */
 const FALLBACKS = [1280, 1024, 576] as const;
+/** It may have been mere loss: the first search begins soon. */
+const VERIFY_MS = 5000;
 /** RFC 4821 §7.4: how long a found size stands before larger ones are tried again. */
 const RAISE_MS = 600_000;
 /** The search ends when it is this exact. */
@@ -36,7 +38,7 @@ export class PathProbe {
   private constructor(mtu: number, fails: number, now: number) {
     this.mtu = mtu;
     this.#fails = fails;
-    this.#nextAt = now + RAISE_MS;
+    this.#nextAt = now + VERIFY_MS;
   }
 
   /** More timeouts: that size is too large as well. False if there is none smaller. */
@@ -47,7 +49,7 @@ export class PathProbe {
     this.mtu = smaller;
     this.#outstanding = false;
     // It worked at none of the larger sizes; search from here once data flows again.
-    this.#nextAt = now + RAISE_MS;
+    this.#nextAt = now + VERIFY_MS;
     return true;
   }
 

@@ -78,8 +78,9 @@ export class Sender {
 
   /** When pacing lets the next segment go; Infinity while it does not hold one back. */
   pacedUntil = NEVER;
-  /** When the line is free again at the pacing rate, ms. */
-  #lineFreeAt = 0;
+  /** Bytes sent ahead of the pacing rate, as of `#aheadAt` (ms). */
+  #ahead = 0;
+  #aheadAt = 0;
 
   /** Zero-window probing (RFC 9293 §3.8.6.1). */
   persistAt = NEVER;
@@ -155,11 +156,17 @@ export class Sender {
 
   /** When pacing lets something go. */
   #pacedTo(now: number): number {
-    if (this.#lineFreeAt - now <= PACING_CREDIT_MS) return now;
+    if (this.#ahead === 0) return now;
     const rate = this.#pacingRate();
     if (rate === 0) return now;
     // A short burst goes at once: what an application writes now and then is never held back.
-    return this.#lineFreeAt - PACING_CREDIT_MS - (PACING_BURST * this.segment) / rate;
+    const held = this.#aheadNow(now, rate) - PACING_BURST * this.segment;
+    return now + held / rate - PACING_CREDIT_MS;
+  }
+
+  /** What is left of the bytes that were sent ahead of the line, which takes them at `rate`. */
+  #aheadNow(now: number, rate: number): number {
+    return Math.max(0, this.#ahead - (now - this.#aheadAt) * rate);
   }
 
   /**
@@ -176,7 +183,8 @@ export class Sender {
   /** Counts `bytes` that were sent against the pacing rate. */
   #pace(bytes: number, now: number): void {
     const rate = this.#pacingRate();
-    if (rate > 0) this.#lineFreeAt = Math.max(this.#lineFreeAt, now) + bytes / rate;
+    this.#ahead = rate > 0 ? this.#aheadNow(now, rate) + bytes : 0;
+    this.#aheadAt = now;
   }
 
   /** Bytes per ms; 0 for no pacing. Above the window's own rate, so that pacing never is what limits. */
@@ -185,9 +193,11 @@ export class Sender {
     if (congestion.pacingRate > 0) return congestion.pacingRate;
     const { pacing } = this.#config;
     if (pacing === false || !recovery.rtt.hasSample) return 0;
-    if (pacing === 'auto' && recovery.rtt.smoothedMs < PACING_RTT_MS) return 0;
+    // A path that has become short again must not be paced by the time when it was long.
+    const rttMs = Math.min(recovery.rtt.smoothedMs, recovery.rtt.latestMs);
+    if (pacing === 'auto' && rttMs < PACING_RTT_MS) return 0;
     const gain = congestion.window < congestion.threshold ? 2 : 1.2;
-    return (gain * congestion.window) / recovery.rtt.smoothedMs;
+    return (gain * congestion.window) / rttMs;
   }
 
   /** RFC 5681 §4.1: a window that was not used for an RTO says nothing of the path any more. */

@@ -4,6 +4,8 @@ import { TwoCycleMax } from './bbr-filter.ts';
 const UNLIMITED = Number.POSITIVE_INFINITY;
 /** BBR.Beta (draft-ietf-ccwg-bbr §2.8). */
 export const BETA = 0.7;
+/** BBR.PacingMarginPercent (§2.5): so much of `bw` is paced at. */
+export const PACING_MARGIN = 0.99;
 
 /**
  * BBR's model of the path (§2.9, §2.10): how fast and with how much in flight it
@@ -31,6 +33,8 @@ export class PathModel {
   lossRoundStart = false;
   #lossRoundDelivered = 0;
   isLossInRound = false;
+  /** What was sent until `rate.delivered` is more than this was held back by ProbeRTT. */
+  #heldBackUntil = -1;
 
   #undoBwShortterm = 0;
   #undoInflightShortterm = 0;
@@ -82,12 +86,14 @@ export class PathModel {
   }
 
   /** UpdateCongestionSignals (§5.5.10.3), after `updateMaxBw`: once per round with losses, unless they come of probing. */
-  adaptLowerBounds(isProbingBw: boolean, cwnd: number): void {
+  adaptLowerBounds(rs: RateSample, isProbingBw: boolean, cwnd: number): void {
     if (!this.lossRoundStart) return;
-    if (this.isLossInRound && !isProbingBw) {
+    const isOurChoice = rs.priorDelivered <= this.#heldBackUntil;
+    if (this.isLossInRound && !isProbingBw && !isOurChoice) {
       if (this.bwShortterm === UNLIMITED) this.bwShortterm = this.maxBw;
       if (this.inflightShortterm === UNLIMITED) this.inflightShortterm = cwnd;
-      this.bwShortterm = Math.max(this.#bwLatest, BETA * this.bwShortterm);
+      // Beyond the draft: no more can be delivered than is paced, and the margin would add up round by round.
+      this.bwShortterm = Math.max(this.#bwLatest / PACING_MARGIN, BETA * this.bwShortterm);
       this.inflightShortterm = Math.max(this.inflightLatest, BETA * this.inflightShortterm);
     }
     this.isLossInRound = false;
@@ -112,6 +118,16 @@ export class PathModel {
     this.isLossInRound = false;
     this.#bwLatest = 0;
     this.inflightLatest = 0;
+  }
+
+  /**
+   * ProbeRTT is over (§5.3.4.4). Beyond the draft: losses of the next two round
+   * trips do not lower the short-term bounds, since what is delivered meanwhile
+   * shows the rate of ProbeRTT, and the bounds would keep it for the whole cycle.
+   */
+  onProbeRttEnd(): void {
+    this.#heldBackUntil = this.#rate.appLimited;
+    this.resetShortTermModel();
   }
 
   resetShortTermModel(): void {

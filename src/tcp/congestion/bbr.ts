@@ -8,15 +8,13 @@
 import type { Random } from '../../time/random.ts';
 import { type LostPacket, RateEstimator, type RateListener, type RateSample } from '../recovery/rate.ts';
 import { AckAggregation } from './bbr-aggregation.ts';
-import { PathModel } from './bbr-model.ts';
+import { PACING_MARGIN, PathModel } from './bbr-model.ts';
 import { isInflightTooHigh, ProbeBw, type ProbeBwFlow } from './bbr-probe-bw.ts';
 import { MinRtt } from './bbr-rtt.ts';
 import { FullBandwidth, StartupLoss } from './bbr-startup.ts';
 import { type BbrState, GAINS, isProbeBw, isProbing } from './bbr-state.ts';
 import type { AckSample, Congestion } from './congestion.ts';
 
-/** BBR.PacingMarginPercent (§2.5). */
-const PACING_MARGIN = 0.99;
 /** BBR.MinPipeCwnd (§2.8), in segments. */
 const MIN_PIPE_SEGMENTS = 4;
 /** §5.3.2: rounds after which Drain ends whatever is in flight. */
@@ -78,11 +76,7 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
     this.pacingRate = GAINS.startup.pacing * initialWindow;
   }
 
-  /** BBR.bw, bytes per ms, and BBR.min_rtt: what is believed of the path. */
-  get bw(): number {
-    return this.model.bw;
-  }
-
+  /** BBR.min_rtt. */
   get minRttMs(): number {
     return this.#minRtt.minRttMs;
   }
@@ -124,7 +118,7 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
     const { now, bytes, inFlight } = sample;
     model.updateLatestDeliverySignals(rs);
     model.updateMaxBw(rs);
-    model.adaptLowerBounds(isProbing(this.state), this.window);
+    model.adaptLowerBounds(rs, isProbing(this.state), this.window);
     this.#noteCwndLimited(rs);
     const { fullBw } = this;
     this.#aggregation.update(bytes, model.bw, this.window, model.roundCount, fullBw.reached, now);
@@ -212,7 +206,7 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
     if (this.#probeRttDoneStamp === 0 || now <= this.#probeRttDoneStamp) return;
     this.#minRtt.onProbed(now);
     this.#restoreCwnd();
-    this.model.resetShortTermModel();
+    this.model.onProbeRttEnd();
     if (this.fullBw.reached) {
       this.#probeBw.startDown(now);
       this.enter('probe-bw-cruise');

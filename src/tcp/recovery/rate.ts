@@ -5,7 +5,7 @@
  * notes are columns of the segment pool. Bytes, ms, and bytes per ms.
  */
 import { after, distance } from '../sequence.ts';
-import { APP_LIMITED, type SegmentPool } from './segment-pool.ts';
+import { APP_LIMITED, RETRANSMITTED, type SegmentPool } from './segment-pool.ts';
 
 /** RS: what one ACK told of the rate of delivery. Reused for every ACK. */
 export class RateSample {
@@ -15,6 +15,8 @@ export class RateSample {
   priorDelivered = 0;
   priorTime = 0;
   isAppLimited = false;
+  /** It starts with a segment that was sent more than once, and the ACK does not tell which one it is for. */
+  isUnreliable = false;
   sendElapsed = 0;
   ackElapsed = 0;
   /** The longer of the two. */
@@ -66,6 +68,8 @@ export class RateEstimator {
   #firstSendTime = 0;
   /** RS.last_acked_packet_id: where that segment ends. */
   #lastEnd = 0;
+  /** Bytes counted as delivered that duplicate ACKs stood for. */
+  #presumed = 0;
   #now = 0;
   readonly #lost = new LostPacket();
   #lostEnd = 0;
@@ -81,6 +85,7 @@ export class RateEstimator {
       if (this.appLimited > 0) this.#listener.onRestartFromIdle(now);
       this.#firstSendTime = now;
       this.#deliveredTime = now;
+      this.#presumed = 0;
     }
     pool.firstSendTime[id] = this.#firstSendTime;
     pool.deliveredTime[id] = this.#deliveredTime;
@@ -110,7 +115,9 @@ export class RateEstimator {
   onDelivered(pool: SegmentPool, id: number, end: number, length: number): void {
     const { sample } = this;
     const sentAt = pool.sentAt[id]!;
-    this.delivered += length;
+    const counted = Math.min(this.#presumed, length);
+    this.#presumed -= counted;
+    this.delivered += length - counted;
     this.#deliveredTime = this.#now;
     const isNewest =
       sentAt > this.#firstSendTime || (sentAt === this.#firstSendTime && after(end, this.#lastEnd));
@@ -124,17 +131,20 @@ export class RateEstimator {
     sample.txInFlight = pool.txInFlight[id]!;
     // Becomes what was lost since when the sample is made.
     sample.lost = pool.lost[id]!;
+    // Without SACK, what a retransmission lets be acknowledged came long before (§4.1.3.5, 2).
+    sample.isUnreliable = !this.hasSelectiveAcks && (pool.flags[id]! & RETRANSMITTED) !== 0;
     this.#lastEnd = end;
     this.#firstSendTime = sentAt;
   }
 
   /**
-   * Without SACK, each duplicate ACK stands for a segment that reached the peer
-   * (§4.1.3.5.1); when it is acknowledged, that is taken back.
+   * Without SACK, a duplicate ACK stands for a segment that reached the peer
+   * (§4.1.3.5.1); it does not count again when it is acknowledged.
    */
   onPresumed(bytes: number): void {
     this.delivered += bytes;
-    if (bytes > 0) this.#deliveredTime = this.#now;
+    this.#presumed += bytes;
+    this.#deliveredTime = this.#now;
   }
 
   /** `id` is taken for lost. */
@@ -161,7 +171,7 @@ export class RateEstimator {
     sample.interval = Math.max(sample.sendElapsed, sample.ackElapsed);
     sample.delivered = this.delivered - sample.priorDelivered;
     // Shorter than any round trip: what was delivered is the original, not its retransmission.
-    if (sample.interval >= minimumRttMs && sample.interval > 0) {
+    if (sample.interval >= minimumRttMs && sample.interval > 0 && !sample.isUnreliable) {
       sample.deliveryRate = sample.delivered / sample.interval;
     }
     return sample;

@@ -138,7 +138,7 @@ export class Recovery {
     this.#countDuplicates(event, delivery);
 
     if (this.phase === LOSS && this.#isJudging) this.#judgeTimeout(event, delivery);
-    if (this.phase !== OPEN) this.#progress(event);
+    if (this.phase !== OPEN) this.#progress(event, delivery);
     const lostBefore = this.scoreboard.lostBytes;
     this.#detect(event, now);
     const foundLoss = this.scoreboard.lostBytes > lostBefore;
@@ -206,9 +206,7 @@ export class Recovery {
         // What was presumed delivered is acknowledged now; it must not count twice.
         const counted = Math.min(this.#presumed, Math.max(0, event.acknowledged - this.congestion.segment));
         this.#presumed = atOrAfter(event.una, event.next) ? 0 : this.#presumed - counted;
-        const { delivered } = delivery;
-        delivery.delivered = Math.max(0, delivered - counted);
-        this.congestion.rate?.onPresumed(delivery.delivered - delivered);
+        delivery.delivered = Math.max(0, delivery.delivered - counted);
       }
     } else if (event.duplicate && before(event.una, event.next)) {
       this.#duplicateAcks++;
@@ -248,8 +246,10 @@ export class Recovery {
   }
 
   /** A recovery is on and an ACK came: is it over, was it needless, what is the next hole? */
-  #progress(event: AckEvent): void {
-    if (event.acknowledged > 0 && this.#canUndo && event.echoIsBeforeRetransmission) {
+  #progress(event: AckEvent, delivery: Delivery): void {
+    // The ACK must be for what this recovery sent again: one for an earlier recovery's says nothing.
+    const isForOurs = delivery.latestRetransmitted && delivery.latestSentAt >= this.firstRetransmitAt;
+    if (event.acknowledged > 0 && this.#canUndo && event.echoIsBeforeRetransmission && isForOurs) {
       this.#undo();
       return;
     }
