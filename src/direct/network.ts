@@ -2,10 +2,11 @@ import type { IpAddress, Prefix } from '../address/index.ts';
 import { type AddressConflict, Arp } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
 import { Ethernet } from '../ethernet/index.ts';
-import { Icmp } from '../icmp/index.ts';
+import { Icmp, Icmpv6 } from '../icmp/index.ts';
 import type { LoopbackHandler } from '../internet/index.ts';
 import type { IpLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
 import { Ipv4, RoutingTable } from '../ipv4/index.ts';
+import { Ipv6, type Ipv6Configuration, Ipv6Packet } from '../ipv6/index.ts';
 import type { Frame, Netif, NetifHandler } from '../netif/netif.ts';
 import type { StackStatistics } from '../stack.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
@@ -23,7 +24,9 @@ export interface NetworkOptions {
   readonly defaultTtl?: number;
   /** Asks for five to eight seconds whether the address is free before it is used (RFC 5227 §2.1). Default false. */
   readonly probe?: boolean;
-  /** Another station claims our address. */
+  /** How this interface has IPv6; null, the default, for not at all. */
+  readonly ipv6?: Ipv6Configuration | null;
+  /** Another station claims an address of ours. */
   readonly onConflict?: (conflict: AddressConflict) => void;
   /** The netif is gone; with an error unless we closed it. */
   readonly onClosed?: (error?: Error) => void;
@@ -36,6 +39,9 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   readonly arp: Arp;
   readonly ipv4: Ipv4;
   readonly icmp: Icmp;
+  /** Null where the interface has no IPv6. */
+  readonly ipv6: Ipv6 | null;
+  readonly icmpv6: Icmpv6 | null;
   readonly #clock: Clock;
   readonly #options: NetworkOptions;
   #started = false;
@@ -67,18 +73,43 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
       onException: (error) => this.#escape(error),
     });
     this.icmp = new Icmp(this.ipv4, clock, random);
+    const { ipv6: configuration = null } = options;
+    if (configuration === null) {
+      this.ipv6 = null;
+      this.icmpv6 = null;
+      return;
+    }
+    this.ipv6 = new Ipv6({
+      ethernet: this.ethernet,
+      clock,
+      timers,
+      random,
+      hopLimit: defaultTtl,
+      configuration,
+      loopback: {
+        receiveLooped: (frame) => this.#receiveLooped6(frame),
+        flushLooped: () => this.flushLooped(),
+        writableLooped: () => this.writable(),
+      },
+      onConflict: (conflict) => options.onConflict?.(conflict),
+    });
+    this.icmpv6 = new Icmpv6(this.ipv6, clock, random);
   }
 
   /**
-   * Begins to receive and takes the address. Without `probe` that is done when
-   * the call returns; with it, the promise resolves when the address may be used
-   * and rejects with `EADDRNOTAVAIL` if another station has it.
+   * Begins to receive and takes the addresses. An IPv4 address without `probe` may
+   * be used when the call returns; the promise resolves when all may be used, and
+   * rejects with `EADDRNOTAVAIL` if another station has one.
    */
-  start(): Promise<void> {
+  async start(): Promise<void> {
     this.#started = true;
     this.netif.start(this);
     const { address, gateway = null, probe = false } = this.#options;
-    return address === null ? Promise.resolve() : this.setAddress(address, gateway, probe);
+    const starts: (Promise<void> | undefined)[] = [
+      address === null ? undefined : this.setAddress(address, gateway, probe),
+      this.ipv6?.link.start(),
+    ];
+    await Promise.all(starts);
   }
 
   /** Takes another address in place of the present one (as DHCP does); null gives it up. As for the promise, see {@link start}. */
@@ -98,23 +129,33 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   }
 
   addRoute(prefix: Prefix, gateway: IpAddress | null): void {
-    this.ipv4.addRoute(prefix, gateway);
+    if (prefix.address.isIpv4) {
+      this.ipv4.addRoute(prefix, gateway);
+    } else if (this.ipv6 === null) {
+      throw new NetError('ENETUNREACH', { syscall: 'addRoute', address: `${prefix}`, reason: 'IPv6 is off' });
+    } else {
+      this.ipv6.addRoute(prefix, gateway);
+    }
   }
 
   removeRoute(prefix: Prefix): boolean {
-    return this.ipv4.removeRoute(prefix);
+    if (prefix.address.isIpv4) return this.ipv4.removeRoute(prefix);
+    return this.ipv6?.removeRoute(prefix) ?? false;
   }
 
+  /** A transport serves both families. */
   register(protocol: IpProtocol): void {
     this.ipv4.register(protocol);
+    this.ipv6?.register(protocol);
   }
 
   path(destination: IpAddress, source?: IpAddress): IpPath {
-    return this.ipv4.path(destination, source);
+    const family = destination.isIpv4 ? this.ipv4 : (this.ipv6 ?? this.ipv4);
+    return family.path(destination, source);
   }
 
   isLocal(address: IpAddress): boolean {
-    return this.ipv4.isLocal(address);
+    return this.ipv4.isLocal(address) || this.ipv6?.isLocal(address) === true;
   }
 
   isBroadcast(address: IpAddress): boolean {
@@ -122,7 +163,17 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   }
 
   portUnreachable(packet: IpPacket): void {
-    this.icmp.portUnreachable(packet);
+    if (packet instanceof Ipv6Packet) this.icmpv6?.portUnreachable(packet);
+    else this.icmp.portUnreachable(packet);
+  }
+
+  /** Addresses of one host in the order in which to try them (RFC 6724 §6). */
+  sort(destinations: readonly IpAddress[]): IpAddress[] {
+    if (this.ipv6 === null) return [...destinations];
+    return this.ipv6.sort(destinations, (destination) => {
+      const source = destination.isLoopback ? destination : (this.ipv4.address?.address ?? null);
+      return source !== null && this.ipv4.hasWay(destination, source) ? source : null;
+    });
   }
 
   receive(frame: Frame): void {
@@ -139,7 +190,8 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   }
 
   writable(): void {
-    this.ipv4.writable();
+    // What waits below the transports goes first, whichever family it is of.
+    if (this.ipv6?.drain() !== false) this.ipv4.writable();
   }
 
   closed(error?: Error): void {
@@ -159,7 +211,7 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   }
 
   writableLooped(): void {
-    this.ipv4.writable();
+    this.writable();
   }
 
   /** Counters of this interface, in SNMP's words where there are such (RFC 4293, RFC 2011). */
@@ -181,6 +233,41 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
         pathMtus: ipv4.pathMtu.size,
       },
       icmp: { ...this.icmp.counters },
+      ...this.#statisticsOfIpv6(),
+    };
+  }
+
+  #statisticsOfIpv6(): StackStatistics {
+    const { ipv6, icmpv6 } = this;
+    if (ipv6 === null || icmpv6 === null) return {};
+    const { egress, link, receiver } = ipv6;
+    const { reassembly } = receiver;
+    return {
+      ndp: {
+        ...link.ndp.counters,
+        ...link.autoconf?.counters,
+        ...link.groups.counters,
+        outStalled: link.output.stalled,
+        conflicts: link.addresses.conflicts,
+        entries: link.ndp.cache.size,
+        evictions: link.ndp.cache.evictions,
+        addresses: link.addresses.all.length,
+        groups: link.groups.size,
+        routes: link.routes.routes.length,
+        routeRefusals: link.routes.refusals,
+      },
+      ip6: {
+        ...receiver.counters,
+        ...egress.counters,
+        ip6OutDiscards: egress.outbox.discards,
+        checksumsCompleted: egress.outbox.checksumsCompleted,
+        ...reassembly.counters,
+        ip6ReasmPending: reassembly.size,
+        ip6ReasmPendingBytes: reassembly.bytes,
+        loopbackStalls: ipv6.loopbackStalls,
+        pathMtus: ipv6.pathMtu.size,
+      },
+      icmp6: { ...icmpv6.counters },
     };
   }
 
@@ -193,6 +280,7 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
     this.arp.release();
     this.ipv4.setAddress(null);
     this.ipv4.close();
+    this.ipv6?.close();
     if (this.#started) await this.netif.close();
   }
 
@@ -213,6 +301,14 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
       this.#claiming = null;
     }
     this.#options.onConflict?.(conflict);
+  }
+
+  #receiveLooped6(frame: Frame): void {
+    try {
+      this.ipv6!.receiveLooped(frame);
+    } catch (error) {
+      this.#escape(error);
+    }
   }
 
   /** A transport or an application threw: the device's loop goes on, and the error comes out where nobody can miss it. */

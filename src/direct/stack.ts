@@ -5,12 +5,13 @@ import type { Stack, StackStatistics } from '../stack.ts';
 import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
 import { type Clock, CryptoRandom, type Random, RealClock, TimerWheel } from '../time/index.ts';
 import { DirectUdp, UdpLayer } from '../udp/index.ts';
+import { type DirectIpv6Options, parseIpv6Options, stripZone } from './ipv6.ts';
 import { Network } from './network.ts';
 
 /** How long `close` waits for the peers to acknowledge what is left, before it resets them. */
 const CLOSE_GRACE_MS = 2000;
 
-export interface DirectStackOptions {
+export interface DirectStackOptions extends DirectIpv6Options {
   /** Started and, at the end, closed by the stack. */
   readonly netif: Netif;
   /** Our address and prefix length: `10.0.0.2/24`. */
@@ -19,7 +20,11 @@ export interface DirectStackOptions {
   readonly gateway?: string;
   /** Static host names for `resolve`, as in `/etc/hosts`. `localhost` is always known. */
   readonly hosts?: Readonly<Record<string, string | readonly string[]>>;
-  /** Asks the network for five to eight seconds whether the address is free (RFC 5227). Default false. */
+  /**
+   * Asks the network whether our addresses are free before they are used: five to
+   * eight seconds for IPv4 (RFC 5227; default false), one to two for IPv6 (RFC 4862
+   * §5.4, which demands it; default true).
+   */
   readonly probeAddress?: boolean;
   /** Told when another station uses our address. */
   readonly onConflict?: (conflict: { readonly address: string; readonly mac: string }) => void;
@@ -65,6 +70,7 @@ export class DirectStack implements Stack {
       address,
       gateway: options.gateway === undefined ? null : IpAddress.parse(options.gateway),
       probe: options.probeAddress ?? false,
+      ipv6: parseIpv6Options(options),
       ...(options.defaultTtl === undefined ? {} : { defaultTtl: options.defaultTtl }),
       ...(onConflict === undefined
         ? {}
@@ -78,7 +84,7 @@ export class DirectStack implements Stack {
         onDown?.(error);
       },
     });
-    this.#hosts = hostTable(options.hosts ?? {});
+    this.#hosts = hostTable(options.hosts ?? {}, this.network.ipv6 !== null);
     const resolve = (name: string): Promise<string[]> => this.resolve(name);
     this.#tcp = new TcpLayer({
       ip: this.network,
@@ -101,9 +107,11 @@ export class DirectStack implements Stack {
   async resolve(hostname: string): Promise<string[]> {
     const literal = IpAddress.tryParse(hostname);
     if (literal !== null) return [literal.toString()];
+    const zoned = stripZone(hostname, this.network.netif.name);
+    if (zoned !== null) return [zoned.toString()];
     const known = this.#hosts.get(hostname.toLowerCase().replace(/\.$/, ''));
     if (known === undefined) throw new NetError('ENOTFOUND', { syscall: 'getaddrinfo', address: hostname });
-    return [...known];
+    return this.network.sort(known.map((address) => IpAddress.parse(address))).map(String);
   }
 
   statistics(): StackStatistics {
@@ -149,8 +157,11 @@ export class DirectStack implements Stack {
 
 function hostTable(
   hosts: Readonly<Record<string, string | readonly string[]>>,
+  ipv6: boolean,
 ): ReadonlyMap<string, readonly string[]> {
-  const table = new Map<string, readonly string[]>([['localhost', ['127.0.0.1']]]);
+  const table = new Map<string, readonly string[]>([
+    ['localhost', ipv6 ? ['::1', '127.0.0.1'] : ['127.0.0.1']],
+  ]);
   for (const [name, value] of Object.entries(hosts)) {
     const addresses = typeof value === 'string' ? [value] : value;
     table.set(

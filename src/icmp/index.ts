@@ -1,2 +1,3 @@
 export type { EchoListener, EchoReply, IcmpCounters } from './icmp.ts';
 export { Icmp } from './icmp.ts';
+export { Icmpv6, type Icmpv6Counters } from './icmpv6.ts';

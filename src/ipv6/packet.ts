@@ -1,7 +1,10 @@
-import { IpAddress } from '../address/index.ts';
+import { IpAddress, MacAddress } from '../address/index.ts';
 import type { IpPacket } from '../ip.ts';
-import { Frame } from '../netif/netif.ts';
+import { ETHERNET_HEADER, Frame } from '../netif/netif.ts';
 import { DESTINATION, getHopLimit, getTrafficClass, SOURCE } from './wire.ts';
+
+/** Of an Ethernet header. */
+const LINK_SOURCE = 6;
 
 /** The cursor of received packets: one, overwritten by the next. */
 export class Ipv6Packet implements IpPacket {
@@ -17,6 +20,8 @@ export class Ipv6Packet implements IpPacket {
   toLinkGroup = false;
   /** Never left this host. */
   looped = false;
+  /** Came in fragments. */
+  fragmented = false;
   /** Where the IPv6 header begins in `frame.bytes`. */
   header = 0;
   /** Where the transport header begins, behind all extension headers. */
@@ -39,6 +44,12 @@ export class Ipv6Packet implements IpPacket {
     this.end = frame.end;
     this.toLinkGroup = toLinkGroup;
     this.looped = looped;
+    this.fragmented = false;
     return this;
+  }
+
+  /** Who put it on the link: of a packet that came from there, and in one piece. */
+  get linkSource(): MacAddress {
+    return MacAddress.read(this.frame.bytes, this.header - ETHERNET_HEADER + LINK_SOURCE);
   }
 }

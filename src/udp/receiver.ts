@@ -23,7 +23,8 @@ interface Waiter {
 export class Receiver {
   /** Datagrams that found the queue full. */
   dropped = 0;
-  readonly #limit: number;
+  /** Most bytes that wait, overhead included. */
+  limit: number;
   readonly #queue = new Fifo<Datagram>();
   readonly #waiters = new Fifo<Waiter>();
   #queuedBytes = 0;
@@ -31,7 +32,7 @@ export class Receiver {
   #closed = false;
 
   constructor(limit: number = RECEIVE_BUFFER) {
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   /**
@@ -41,7 +42,7 @@ export class Receiver {
    */
   accepts(size: number): boolean {
     if (this.#closed) return false;
-    const fits = this.#queuedBytes + size + DATAGRAM_OVERHEAD <= this.#limit;
+    const fits = this.#queuedBytes + size + DATAGRAM_OVERHEAD <= this.limit;
     if (fits || this.#queue.length === 0) return true;
     this.dropped++;
     return false;

@@ -1,12 +1,12 @@
 import { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
-import type { IpLayer, IpPath } from '../ip.ts';
+import type { CommitOptions, IpLayer, IpPath } from '../ip.ts';
 import type { Datagram, Endpoint, UdpSocket } from '../stack.ts';
 import type { Binding } from './binding.ts';
 import { checkPort, inCall } from './errors.ts';
 import { Fifo } from './fifo.ts';
 import { DATAGRAM_OVERHEAD, Receiver } from './receiver.ts';
-import { maxData, transmit } from './transmit.ts';
+import { MAY_FRAGMENT, maxData, transmit } from './transmit.ts';
 
 /** Most bytes per socket that wait for a full device, overhead included; as Linux's `wmem_default`. */
 export const SEND_BUFFER = 212_992;
@@ -40,7 +40,9 @@ export class DirectUdpSocket implements UdpSocket {
   readonly receiver: Receiver;
   readonly #owner: SocketOwner;
   readonly #resolve: Resolve;
-  readonly #broadcast: boolean;
+  /** Whether sending to broadcast addresses is allowed. */
+  broadcast: boolean;
+  #commitOptions: CommitOptions = MAY_FRAGMENT;
   #peer: IpPath | null = null;
   #peerPort = 0;
   /** The last destination of `send`, so that a conversation looks its path up once. */
@@ -61,12 +63,21 @@ export class DirectUdpSocket implements UdpSocket {
     this.#owner = owner;
     this.binding = binding;
     this.receiver = new Receiver(options.receiveBuffer);
-    this.#broadcast = options.broadcast;
+    this.broadcast = options.broadcast;
     this.#resolve = options.resolve;
   }
 
   get local(): Endpoint {
     return endpoint(this.binding.local, this.binding.port);
+  }
+
+  /** TTL or hop limit of what is sent; null for the stack's default. */
+  get hopLimit(): number | null {
+    return this.#commitOptions.hopLimit ?? null;
+  }
+
+  set hopLimit(hopLimit: number | null) {
+    this.#commitOptions = hopLimit === null ? MAY_FRAGMENT : { ...MAY_FRAGMENT, hopLimit };
   }
 
   get dropped(): number {
@@ -139,7 +150,11 @@ export class DirectUdpSocket implements UdpSocket {
   /** Sends the datagram that waits longest; false if the device is still full. */
   sendNext(): boolean {
     const next = this.#waiting.peek();
-    if (next === undefined || !transmit(next.path, this.binding.port, next.port, next.data)) return false;
+    if (
+      next === undefined ||
+      !transmit(next.path, this.binding.port, next.port, next.data, this.#commitOptions)
+    )
+      return false;
     this.#waiting.shift();
     this.#waitingBytes -= next.data.length + DATAGRAM_OVERHEAD;
     this.#owner.counters.udpOutDatagrams++;
@@ -202,7 +217,7 @@ export class DirectUdpSocket implements UdpSocket {
       throw sendError('EMSGSIZE', path, port, `${data.length} bytes of data, at most ${most} fit`);
     }
     // Those that wait go first, even if there happens to be room just now.
-    if (this.#waiting.length === 0 && transmit(path, this.binding.port, port, data)) {
+    if (this.#waiting.length === 0 && transmit(path, this.binding.port, port, data, this.#commitOptions)) {
       this.#owner.counters.udpOutDatagrams++;
       return SENT;
     }
@@ -226,7 +241,7 @@ export class DirectUdpSocket implements UdpSocket {
       throw new NetError('EINVAL', { syscall, address, port, reason: `the socket is bound to ${bound}` });
     }
     // POSIX: without SO_BROADCAST nobody floods a network by a mistyped address.
-    if (!this.#broadcast && this.#owner.ip.isBroadcast(destination)) {
+    if (!this.broadcast && this.#owner.ip.isBroadcast(destination)) {
       throw new NetError('EACCES', { syscall, address, port, reason: 'broadcast is not allowed' });
     }
     const sourceGiven = !bound.isUnspecified && !bound.isMulticast && !this.#owner.ip.isBroadcast(bound);

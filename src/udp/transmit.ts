@@ -5,7 +5,7 @@ import { CHECKSUM_PARTIAL } from '../netif/netif.ts';
 import * as wire from './wire.ts';
 
 /** Datagrams larger than the MTU are cut by whoever must: routers may fragment too (RFC 1122 §4.1.3, §3.3.3). */
-const MAY_FRAGMENT: CommitOptions = { dontFragment: false };
+export const MAY_FRAGMENT: CommitOptions = { dontFragment: false };
 
 /** Largest length that a 16-bit length field holds. */
 const MAX_LENGTH = 0xffff;
@@ -24,6 +24,7 @@ export function transmit(
   sourcePort: number,
   destinationPort: number,
   data: Uint8Array,
+  options: CommitOptions = MAY_FRAGMENT,
 ): boolean {
   const length = wire.HEADER + data.length;
   const frame = path.reserve(PROTOCOL_UDP, length);
@@ -47,6 +48,6 @@ export function transmit(
     // RFC 768: a computed checksum of zero is transmitted as all ones; zero says that there is none.
     wire.setChecksum(bytes, start, complement(total) || 0xffff);
   }
-  path.commit(frame, MAY_FRAGMENT);
+  path.commit(frame, options);
   return true;
 }

@@ -92,6 +92,10 @@ export async function connected(
   return { client, server: await promise, listener };
 }
 
+export function familyOf(address: string): 'IPv4' | 'IPv6' {
+  return address.includes(':') ? 'IPv6' : 'IPv4';
+}
+
 /** A port of the server that nothing listens on. */
 export async function closedPort(network: Network): Promise<number> {
   const listener = await network.server.tcp.listen({ port: 0 }, () => {});

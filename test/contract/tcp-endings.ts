@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { Flow } from '../../src/stack.ts';
-import { closedPort, connected, eventually, howItEnds, readAll, type Suite } from './contract.ts';
+import { closedPort, connected, eventually, familyOf, howItEnds, readAll, type Suite } from './contract.ts';
 
 const MiB = 1 << 20;
 
@@ -197,7 +197,11 @@ export function tcpEndingsContract({ scenario, traits }: Suite): void {
     });
     await listener.close();
     const again = await tcp.listen({ port, host: network.serverAddress }, () => {});
-    expect(again.local).toEqual({ address: network.serverAddress, port, family: 'IPv4' });
+    expect(again.local).toEqual({
+      address: network.serverAddress,
+      port,
+      family: familyOf(network.serverAddress),
+    });
   });
 
   scenario('a listener that is closed refuses, while its flows live on', async (network) => {

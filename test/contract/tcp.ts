@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Flow } from '../../src/stack.ts';
-import { connected, eventually, readAll, readBytes, type Suite } from './contract.ts';
+import { connected, eventually, familyOf, readAll, readBytes, type Suite } from './contract.ts';
 
 const MiB = 1 << 20;
 
@@ -185,7 +185,11 @@ export function tcpContract({ scenario, traits }: Suite): void {
   scenario('knows its endpoints', async (network) => {
     const { client, server, listener } = await connected(network);
     const { serverAddress, clientAddress } = network;
-    expect(client.remote).toEqual({ address: serverAddress, port: listener.local.port, family: 'IPv4' });
+    expect(client.remote).toEqual({
+      address: serverAddress,
+      port: listener.local.port,
+      family: familyOf(serverAddress),
+    });
     expect(server.local).toEqual(client.remote);
     expect(server.remote).toEqual(client.local);
     expect(client.local.port).toBeGreaterThan(0);

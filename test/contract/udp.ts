@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { UdpBindOptions, UdpSocket } from '../../src/stack.ts';
-import { eventually, type Network, type Suite } from './contract.ts';
+import { eventually, familyOf, type Network, type Suite } from './contract.ts';
 
 /** One socket on each side, and where the server's is. */
 async function sockets(network: Network, options: UdpBindOptions = {}) {
@@ -40,7 +40,10 @@ export function udpContract({ scenario, traits }: Suite): void {
       const question = (await server.receive())!;
       expect(Buffer.isBuffer(question.data)).toBe(true);
       expect(question.data.toString()).toBe('question');
-      expect(question.remote).toMatchObject({ port: client.local.port, family: 'IPv4' });
+      expect(question.remote).toMatchObject({
+        port: client.local.port,
+        family: familyOf(network.serverAddress),
+      });
       if (network.clientAddress !== undefined) {
         expect(question.remote.address).toBe(network.clientAddress);
       }
@@ -48,7 +51,11 @@ export function udpContract({ scenario, traits }: Suite): void {
       await server.send(Buffer.from('answer'), { host, port });
       const answer = (await client.receive())!;
       expect(answer.data.toString()).toBe('answer');
-      expect(answer.remote).toEqual({ address: remote.host, port: remote.port, family: 'IPv4' });
+      expect(answer.remote).toEqual({
+        address: remote.host,
+        port: remote.port,
+        family: familyOf(remote.host),
+      });
     },
     lossless,
   );
@@ -95,15 +102,17 @@ export function udpContract({ scenario, traits }: Suite): void {
     await expect(client.send(Buffer.from('x'), remote)).rejects.toMatchObject({ code: 'EPIPE' });
   });
 
-  scenario('udp: more than 65,507 bytes are EMSGSIZE', async (network) => {
+  scenario('udp: more than 65,507 bytes (65,527 over IPv6) are EMSGSIZE', async (network) => {
     const { client, remote } = await sockets(network);
-    await expect(client.send(Buffer.alloc(65_508), remote)).rejects.toMatchObject({
+    // IPv4's total length counts its header, IPv6's payload length does not (RFC 8200 §3).
+    const most = familyOf(network.serverAddress) === 'IPv4' ? 65_507 : 65_527;
+    await expect(client.send(Buffer.alloc(most + 1), remote)).rejects.toMatchObject({
       code: 'EMSGSIZE',
       syscall: 'send',
       address: remote.host,
       port: remote.port,
     });
-    await client.send(Buffer.alloc(65_507), remote);
+    await client.send(Buffer.alloc(most), remote);
   });
 
   scenario(
@@ -176,7 +185,11 @@ export function udpContract({ scenario, traits }: Suite): void {
     });
     await socket.close();
     const again = await network.server.udp.bind({ port, host: network.serverAddress });
-    expect(again.local).toEqual({ address: network.serverAddress, port, family: 'IPv4' });
+    expect(again.local).toEqual({
+      address: network.serverAddress,
+      port,
+      family: familyOf(network.serverAddress),
+    });
   });
 
   scenario(

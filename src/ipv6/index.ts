@@ -1,0 +1,27 @@
+export { LISTENER_QUERY } from './groups.ts';
+export { Ipv6 } from './ipv6.ts';
+export type { Ipv6Configuration } from './link.ts';
+export {
+  NEIGHBOUR_ADVERTISEMENT,
+  NEIGHBOUR_SOLICITATION,
+  REDIRECT,
+  ROUTER_ADVERTISEMENT,
+  ROUTER_SOLICITATION,
+} from './ndp-wire.ts';
+export { Ipv6Packet } from './packet.ts';
+export type { ErrorSender as Ipv6ErrorSender } from './receiver.ts';
+export { RoutingTable as Ipv6RoutingTable } from './routes.ts';
+export {
+  DESTINATION as IPV6_DESTINATION,
+  FRAGMENT_HEADER,
+  getNextHeader,
+  getVersion,
+  HEADER as IPV6_HEADER,
+  MIN_MTU as IPV6_MIN_MTU,
+  NEXT_DESTINATION_OPTIONS,
+  NEXT_FRAGMENT,
+  NEXT_HOP_BY_HOP,
+  NEXT_ROUTING,
+  PROTOCOL_ICMPV6,
+  SOURCE as IPV6_SOURCE,
+} from './wire.ts';
