@@ -373,7 +373,9 @@ export class Connection implements Endpoint, Emitter {
     const { pathProbe } = sender;
     const mtu = pathProbe === null ? path.mtu : Math.min(path.mtu, pathProbe.mtu);
     if (pathProbe !== null) {
-      const wanted = pathProbe.wanted(path.mtu, this.host.now);
+      // Whatever the path takes, the peer takes no more than it announced.
+      const allowed = Math.min(this.peerMss, this.config.maxSegment) + path.headerLength + HEADER;
+      const wanted = pathProbe.wanted(Math.min(path.mtu, allowed), this.host.now);
       sender.pathProbeLength = wanted === 0 ? 0 : wanted - path.headerLength - HEADER - optionBytes;
     }
     if (mtu === this.#pathMtu && optionBytes === this.#optionBytes) return;

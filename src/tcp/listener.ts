@@ -6,7 +6,7 @@ const DEFAULT_BACKLOG = 511;
 
 /** A port that takes connections: half-open ones, and those that wait to be accepted. */
 export class ListenSocket {
-  /** Null: every address of ours. */
+  /** Null: every address of ours; unspecified: every one of its family. */
   readonly address: IpAddress | null;
   readonly port: number;
   readonly config: TcpConfig;

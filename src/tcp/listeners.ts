@@ -21,19 +21,17 @@ export class ListenerTable {
   isTaken(port: number, address: IpAddress | null): boolean {
     const sockets = this.#byPort.get(port);
     if (sockets === undefined) return false;
-    return sockets.some(
-      (socket) => address === null || socket.address === null || socket.address.equals(address),
-    );
+    return sockets.some((socket) => overlap(socket.address, address));
   }
 
-  /** Who takes a SYN to `address`, or null. */
+  /** Who takes a SYN to `address`, or null: whoever listens on just that, or on all. */
   find(address: IpAddress, port: number): ListenSocket | null {
     const sockets = this.#byPort.get(port);
     if (sockets === undefined) return null;
     let wildcard: ListenSocket | null = null;
     for (const socket of sockets) {
-      if (socket.address === null) wildcard = socket;
-      else if (socket.address.equals(address)) return socket;
+      if (socket.address?.equals(address)) return socket;
+      if (overlap(socket.address, address)) wildcard = socket;
     }
     return wildcard;
   }
@@ -41,4 +39,11 @@ export class ListenerTable {
   all(): ListenSocket[] {
     return [...this.#byPort.values()].flat();
   }
+}
+
+/** Whether an address can be meant by both: null is every one, an unspecified address every one of its family. */
+function overlap(a: IpAddress | null, b: IpAddress | null): boolean {
+  if (a === null || b === null) return true;
+  if (a.isUnspecified || b.isUnspecified) return a.isIpv4 === b.isIpv4;
+  return a.equals(b);
 }

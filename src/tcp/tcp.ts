@@ -42,7 +42,7 @@ export interface TcpLayerOptions {
 }
 
 export interface TcpListenOptions {
-  /** Null or none: every address of ours. */
+  /** Null or none: every address of ours; `0.0.0.0` or `::`: every one of that family. */
   readonly address?: IpAddress | null;
   /** 0 takes a free ephemeral port. */
   readonly port: number;
@@ -124,7 +124,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     const where = address === null ? {} : { address: address.toString() };
     checkPort(options.port, 0, 'listen');
     if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'listen' });
-    if (address !== null && !this.ip.isLocal(address)) {
+    if (address !== null && !address.isUnspecified && !this.ip.isLocal(address)) {
       throw new NetError('EADDRNOTAVAIL', { syscall: 'listen', ...where, port: options.port });
     }
     let { port } = options;

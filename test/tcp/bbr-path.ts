@@ -6,7 +6,13 @@
 import { IpAddress, Prefix } from '../../src/address/index.ts';
 import { Network } from '../../src/direct/network.ts';
 import type { NetError } from '../../src/errors.ts';
-import { createCable, type Impairments, type ImpairedNetif, impair, type Netif } from '../../src/netif/index.ts';
+import {
+  createCable,
+  type ImpairedNetif,
+  type Impairments,
+  impair,
+  type Netif,
+} from '../../src/netif/index.ts';
 import type { Bbr } from '../../src/tcp/congestion/bbr.ts';
 import type { BbrState } from '../../src/tcp/congestion/bbr-state.ts';
 import { type Connection, type ConnectionHandler, TcpLayer, type TcpOptions } from '../../src/tcp/index.ts';
@@ -66,8 +72,14 @@ export class BottleneckPath {
     const { clock } = this;
     const random = new SeededRandom(options.seed ?? 1);
     const [near, far] = createCable({ clock, queueFrames: 1 << 16 });
-    const tcp: TcpOptions = { sendBuffer: BUFFER, receiveBuffer: BUFFER, memoryLimit: 1 << 30, ...options.tcp };
-    const wrap = (netif: Netif, transmit: Impairments): ImpairedNetif => impair(netif, { clock, random, transmit });
+    const tcp: TcpOptions = {
+      sendBuffer: BUFFER,
+      receiveBuffer: BUFFER,
+      memoryLimit: 1 << 30,
+      ...options.tcp,
+    };
+    const wrap = (netif: Netif, transmit: Impairments): ImpairedNetif =>
+      impair(netif, { clock, random, transmit });
     this.left = station(wrap(near, this.#forward(options.rateBps)), clock, LEFT, tcp);
     this.right = station(wrap(far, { delayMs: options.rttMs / 2 }), clock, RIGHT, tcp);
     const listener = this.right.layer.listen({ port: PORT });
@@ -92,6 +104,10 @@ export class BottleneckPath {
     return ((this.options.rateBps / 8000) * PAYLOAD) / FRAME;
   }
 
+  get timeouts(): number {
+    return this.left.layer.counters.timeouts;
+  }
+
   get overflowed(): number {
     return this.left.netif.impaired.transmit.overflowed;
   }
@@ -105,7 +121,12 @@ export class BottleneckPath {
     const connection = this.left.layer.connect({
       remote: IpAddress.parse(RIGHT),
       remotePort: PORT,
-      options: { ...this.options.tcp, sendBuffer: BUFFER, receiveBuffer: BUFFER, congestionControl: algorithm },
+      options: {
+        ...this.options.tcp,
+        sendBuffer: BUFFER,
+        receiveBuffer: BUFFER,
+        congestionControl: algorithm,
+      },
     });
     const flow = new PathFlow(this, connection, writes);
     connection.handler = flow;
@@ -144,8 +165,14 @@ export class PathFlow implements ConnectionHandler {
     while (this.#writes && this.connection.sendSpace > 0) this.connection.send(BLOCK);
   }
 
-  set writes(writes: boolean) {
-    this.#writes = writes;
+  /** Writes no more, and waits until all is acknowledged. */
+  drain(): void {
+    this.#writes = false;
+    while (this.connection.sender.queue.length > 0) this.#path.run(100);
+  }
+
+  resume(): void {
+    this.#writes = true;
     this.#fill();
   }
 

@@ -48,7 +48,9 @@ export class RttEstimator {
 
   /** Takes a sample measured by timestamps, whose granule is 1 ms: good for the timeout, too coarse for the minimum. */
   sampleCoarse(rttMs: number): void {
-    this.#smooth(Math.max(rttMs, 1));
+    const r = Math.max(rttMs, 1);
+    this.latestMs = r;
+    this.#smooth(r);
   }
 
   #smooth(r: number): void {
