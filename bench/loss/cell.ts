@@ -74,11 +74,12 @@ export function allowedBps({ loss }: Cell, rateBps = RATE_BPS): number {
  * What the response function of the controller says, as a share of what the link
  * allows: for CUBIC the larger of its own (RFC 9438 §5.1, eq. 6 with C = 0.4) and
  * Reno's (RFC 5681, without delayed ACKs). Timeouts, queueing and slow start are
- * not in it, so it flatters at 10% loss. 1 where the link, not loss, is the limit.
+ * not in it, so it flatters at 10% loss. 1 where the link, not loss, is the limit,
+ * and for BBR, whose rate does not follow from loss.
  */
 export function responseShare(cell: Cell, controller: string): number {
   const { loss, rttMs } = cell;
-  if (loss === 0) return 1;
+  if (loss === 0 || controller === 'bbr') return 1;
   const rtt = rttMs / 1000;
   const reno = Math.sqrt(1.5 / loss);
   const cubic = 1.054 * (rtt / loss) ** 0.75;

@@ -12,14 +12,8 @@ export class Repeats {
   readonly #seen = new Set<number>();
 
   /** `netif`, with what it receives counted here. */
-  watch(netif: Netif): Netif {
-    return {
-      name: netif.name,
-      mac: netif.mac,
-      mtu: netif.mtu,
-      transmit: netif.transmit,
-      receive: netif.receive,
-      counters: netif.counters,
+  watchReceived(netif: Netif): Netif {
+    return wrap(netif, {
       start: (handler) =>
         netif.start({
           receive: (frame) => {
@@ -30,11 +24,17 @@ export class Repeats {
           writable: () => handler.writable(),
           closed: (error) => handler.closed(error),
         }),
-      reserve: (size) => netif.reserve(size),
-      commit: (frame) => netif.commit(frame),
-      flush: () => netif.flush(),
-      close: () => netif.close(),
-    };
+    });
+  }
+
+  /** `netif`, with what is sent through it counted here. */
+  watchSent(netif: Netif): Netif {
+    return wrap(netif, {
+      commit: (frame) => {
+        this.#note(frame);
+        netif.commit(frame);
+      },
+    });
   }
 
   #note({ bytes, start }: Frame): void {
@@ -50,4 +50,21 @@ export class Repeats {
     if (this.#seen.has(key)) this.repeated++;
     else this.#seen.add(key);
   }
+}
+
+function wrap(netif: Netif, changes: Partial<Netif>): Netif {
+  return {
+    name: netif.name,
+    mac: netif.mac,
+    mtu: netif.mtu,
+    transmit: netif.transmit,
+    receive: netif.receive,
+    counters: netif.counters,
+    start: (handler) => netif.start(handler),
+    reserve: (size) => netif.reserve(size),
+    commit: (frame) => netif.commit(frame),
+    flush: () => netif.flush(),
+    close: () => netif.close(),
+    ...changes,
+  };
 }

@@ -7,7 +7,7 @@ import { runVirtual, SeededRandom, VirtualClock } from '../../src/time/index.ts'
 import { allowedBps, type Cell, durationMs, impairments, type PathImpairments } from './cell.ts';
 import { Repeats } from './repeats.ts';
 
-export const CONTROLLERS = ['newreno', 'cubic'] as const;
+export const CONTROLLERS = ['newreno', 'cubic', 'bbr'] as const;
 export type Controller = (typeof CONTROLLERS)[number];
 
 /** Room for twice the product of 100 Mbit/s and 300 ms and as much queue, several times over. */
@@ -21,6 +21,8 @@ export interface Transfer {
   /** Data frames lost on the way, and dropped at the full bottleneck queue. */
   readonly lost: number;
   readonly overflowed: number;
+  /** Segments sent, retransmissions included. */
+  readonly segments: number;
   readonly retransmits: number;
   /** Segments that came to the receiver more than once: sent again without need. */
   readonly needless: number;
@@ -83,7 +85,13 @@ export async function pair(
     tcp: { ...both, ...senderTcp },
   });
   const repeats = new Repeats();
-  const right = new DirectStack({ netif: repeats.watch(way), ipv4: '10.0.0.2/24', clock, random, tcp: both });
+  const right = new DirectStack({
+    netif: repeats.watchReceived(way),
+    ipv4: '10.0.0.2/24',
+    clock,
+    random,
+    tcp: both,
+  });
   await runVirtual(clock, Promise.all([left.ready(), right.ready()]), 60_000);
   return { clock, left, right, bottleneck, way, repeats };
 }
@@ -109,7 +117,7 @@ export async function openFlow(
 
 const BLOCK = new Uint8Array(64 * 1024);
 
-async function sendWithoutEnd(flow: Flow): Promise<void> {
+export async function sendWithoutEnd(flow: Flow): Promise<void> {
   try {
     for (;;) await flow.write(BLOCK);
   } catch {
@@ -120,17 +128,27 @@ async function sendWithoutEnd(flow: Flow): Promise<void> {
 /** Counts what comes until the flow ends. */
 export class Drain {
   bytes = 0;
+  /** Resolves at the first byte, or at the end of the flow. */
+  readonly first: Promise<void>;
+  #begun: () => void = () => {};
 
   constructor(flow: Flow) {
+    this.first = new Promise((resolve) => {
+      this.#begun = resolve;
+    });
     void this.#read(flow);
   }
 
   async #read(flow: Flow): Promise<void> {
     try {
-      for await (const chunk of flow) this.bytes += chunk.length;
+      for await (const chunk of flow) {
+        this.bytes += chunk.length;
+        this.#begun();
+      }
     } catch {
       // Aborted at the end of the run.
     }
+    this.#begun();
   }
 }
 
@@ -139,9 +157,9 @@ export async function simulate(
   allowed: number,
   options: SimulateOptions,
 ): Promise<Transfer> {
-  const { onTrace, ...tcp } = (options.tcp ?? {}) as TcpOptions & { onTrace?: unknown };
-  const traced = (onTrace === undefined ? {} : { onTrace }) as TcpOptions;
-  const network = await pair(path, options.seed, tcp, traced);
+  // Only the sender is traced: the receiver's samples would mix with its.
+  const { onTrace = null, ...tcp } = options.tcp ?? {};
+  const network = await pair(path, options.seed, tcp, { onTrace });
   const { clock, left, right, bottleneck, way, repeats } = network;
   const { sender, receiver } = await openFlow(network, 5001);
   const drain = new Drain(receiver);
@@ -162,6 +180,7 @@ export async function simulate(
     seconds,
     lost: way.impaired.receive.lost,
     overflowed: bottleneck.impaired.transmit.overflowed,
+    segments: stats.segmentsSent,
     retransmits: stats.retransmits,
     needless: repeats.repeated,
     timeouts: count('timeouts'),

@@ -1,7 +1,7 @@
 import { IpAddress } from '../address/index.ts';
 import type { DirectStack } from '../direct/index.ts';
 import type { Endpoint } from '../stack.ts';
-import { endpoint, type ListenSocket, type TcpLayer } from '../tcp/index.ts';
+import { type Connection, endpoint, type ListenSocket, type TcpLayer } from '../tcp/index.ts';
 import { DirectTransport } from './direct-transport.ts';
 import { Handle } from './handle.ts';
 import { codeOf } from './node-errors.ts';
@@ -25,12 +25,12 @@ export class DirectNetwork implements Network {
     return this.hasIpv6 ? '::' : '0.0.0.0';
   }
 
-  createTransport(): Transport {
-    return new DirectTransport(this.#stack.tcp.layer, this.#stack.network);
+  createTransport(connection: Connection | null = null, mapsIpv4 = false): Transport {
+    return new DirectTransport(this.#stack.tcp.layer, this.#stack.network, connection, mapsIpv4);
   }
 
   createAcceptor(): Acceptor {
-    return new DirectAcceptor(this.#stack);
+    return new DirectAcceptor(this, this.#stack.tcp.layer);
   }
 
   resolve(hostname: string): Promise<string[]> {
@@ -40,15 +40,17 @@ export class DirectNetwork implements Network {
 
 class DirectAcceptor extends Handle implements Acceptor {
   onConnection: ((transport: Transport) => void) | null = null;
-  readonly #stack: DirectStack;
+  readonly #network: DirectNetwork;
   readonly #layer: TcpLayer;
   #socket: ListenSocket | null = null;
   #local: Endpoint | null = null;
+  /** Listens on both families: IPv4 peers are shown as `::ffff:a.b.c.d` (RFC 3493 §3.7). */
+  #mapsIpv4 = false;
 
-  constructor(stack: DirectStack) {
+  constructor(network: DirectNetwork, layer: TcpLayer) {
     super('TCPSERVERWRAP');
-    this.#stack = stack;
-    this.#layer = stack.tcp.layer;
+    this.#network = network;
+    this.#layer = layer;
   }
 
   protected get isActive(): boolean {
@@ -60,14 +62,15 @@ class DirectAcceptor extends Handle implements Acceptor {
   }
 
   listen({ address, port, backlog, ipv6Only }: ListenRequest, done: Done): void {
-    const asked = IpAddress.parse(address ?? '::');
-    // `::` takes both families unless told otherwise (RFC 3493 §5.3).
-    const all = address === null || (asked.isUnspecified && !ipv6Only);
+    const { hasIpv6 } = this.#network;
+    const shown = IpAddress.parse(address ?? this.#network.anyAddress);
+    // `::` takes both families unless told otherwise (RFC 3493 §5.3); without IPv6 there is but one.
+    const all = shown.isUnspecified && !ipv6Only && !(shown.isIpv4 && hasIpv6);
+    this.#mapsIpv4 = all && !shown.isIpv4;
     try {
-      const socket = this.#layer.listen({ address: all ? null : asked, port, backlog });
+      const socket = this.#layer.listen({ address: all ? null : shown, port, backlog });
       socket.onAcceptable = () => this.postFirst(() => this.#accept(socket));
       this.#socket = socket;
-      const shown = address === null && !this.#hasIpv6 ? IpAddress.ANY_IPV4 : asked;
       this.#local = endpoint(shown, socket.port);
     } catch (error) {
       done(codeOf(error));
@@ -75,10 +78,6 @@ class DirectAcceptor extends Handle implements Acceptor {
     }
     this.updateHold();
     done(null);
-  }
-
-  get #hasIpv6(): boolean {
-    return this.#stack.network.isLocal(LOOPBACK_IPV6);
   }
 
   close(): void {
@@ -91,6 +90,7 @@ class DirectAcceptor extends Handle implements Acceptor {
     const connection = socket.accept();
     // It may have ended, or the server closed, since this was posted.
     if (connection === null || this.isClosed) return;
-    this.onConnection?.(new DirectTransport(this.#layer, this.#stack.network, connection));
+    const transport = this.#network.createTransport(connection, this.#mapsIpv4);
+    this.onConnection?.(transport);
   }
 }

@@ -19,6 +19,9 @@ interface PendingWrite {
   readonly done: Done;
 }
 
+/** How long a process stays for what a closed connection has still to send. */
+const LINGER_MS = 2000;
+
 /** A `Connection` driven as a kernel's socket is. */
 export class DirectTransport extends Handle implements Transport, ConnectionHandler {
   owner: TransportOwner | null = null;
@@ -27,6 +30,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   bytesWritten = 0;
   readonly #layer: TcpLayer;
   readonly #ip: IpLayer;
+  readonly #mapsIpv4: boolean;
   #connection: Connection | null;
   #bound: { readonly address: IpAddress | null; readonly port: number } | null = null;
   #local: Endpoint | null = null;
@@ -39,11 +43,13 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   #readPosted = false;
   #ended = false;
 
-  constructor(layer: TcpLayer, ip: IpLayer, connection: Connection | null = null) {
+  /** `mapsIpv4`: shows IPv4 addresses in their IPv6 form. */
+  constructor(layer: TcpLayer, ip: IpLayer, connection: Connection | null, mapsIpv4: boolean) {
     super('TCPWRAP');
     this.#layer = layer;
     this.#ip = ip;
     this.#connection = connection;
+    this.#mapsIpv4 = mapsIpv4;
     if (connection !== null) connection.handler = this;
   }
 
@@ -61,15 +67,21 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
 
   get local(): Endpoint | null {
     const connection = this.#connection;
-    if (connection !== null) this.#local ??= endpoint(connection.local, connection.localPort);
-    else if (this.#bound !== null) return endpoint(this.#bound.address ?? IpAddress.ANY_IPV4, this.#bound.port);
+    if (connection !== null) this.#local ??= this.#shown(connection.local, connection.localPort);
+    else if (this.#bound !== null)
+      return endpoint(this.#bound.address ?? IpAddress.ANY_IPV4, this.#bound.port);
     return this.#local;
   }
 
   get remote(): Endpoint | null {
     const connection = this.#connection;
-    if (connection !== null) this.#remote ??= endpoint(connection.remote, connection.remotePort);
+    if (connection !== null) this.#remote ??= this.#shown(connection.remote, connection.remotePort);
     return this.#remote;
+  }
+
+  #shown(address: IpAddress, port: number): Endpoint {
+    if (!this.#mapsIpv4 || !address.isIpv4) return endpoint(address, port);
+    return { address: `::ffff:${address}`, port, family: 'IPv6' };
   }
 
   // ---------------------------------------------------------------- opening
@@ -92,10 +104,15 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
 
   connect(address: string, port: number, done: Done): ErrorCode | null {
     const { address: local, port: localPort } = this.#bound ?? { address: null, port: 0 };
+    this.#connecting = done;
+    if (port === 0) {
+      // A kernel asks the peer, where nobody can listen on it.
+      this.#connected('ECONNREFUSED');
+      return null;
+    }
     try {
       const connection = this.#layer.connect({
-        remote: IpAddress.parse(address),
-        // As on Linux: nobody listens on port 0, but that is for the peer to say.
+        remote: destinationOf(address),
         remotePort: port,
         ...(local === null ? {} : { local }),
         ...(localPort === 0 ? {} : { localPort }),
@@ -103,9 +120,9 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
       connection.handler = this;
       this.#connection = connection;
     } catch (error) {
+      this.#connecting = null;
       return codeOf(error);
     }
-    this.#connecting = done;
     this.updateHold();
     return null;
   }
@@ -246,6 +263,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
     if (connection !== null) {
       connection.handler = null;
       how(connection);
+      linger(connection);
     }
     this.post(() => {
       const { done: written } = this.#writing ?? {};
@@ -295,6 +313,21 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
     this.#postRead();
     this.writable(connection);
   }
+}
+
+/** As on Linux, who connects to no address in particular means this host. */
+function destinationOf(text: string): IpAddress {
+  const address = IpAddress.parse(text);
+  if (!address.isUnspecified) return address;
+  return IpAddress.parse(address.isIpv4 ? '127.0.0.1' : '::1');
+}
+
+/** A kernel goes on sending what a process left behind. This stack ends with its process, which stays a while for it. */
+function linger(connection: Connection): void {
+  if (connection.isOver || connection.stats.sendQueue === 0) return;
+  const staying = setTimeout(() => {}, LINGER_MS);
+  const over = (): void => clearTimeout(staying);
+  connection.handler = { connected() {}, readable() {}, writable() {}, finished: over, closed: over };
 }
 
 function asBuffer(chunk: Uint8Array): Buffer {

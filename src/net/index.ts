@@ -1,1 +1,4 @@
+export { BackgroundClock } from './background-clock.ts';
+export { createDgram, type DgramOptions, type NodeDgram } from './create-dgram.ts';
+export { createNet, type NetOptions, type NodeNet } from './create-net.ts';
 export { duplexOf, FlowDuplex, type FlowDuplexOptions } from './flow-duplex.ts';

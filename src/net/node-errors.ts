@@ -170,14 +170,10 @@ export function invalidAddressFamily(family: unknown, host: unknown, port: unkno
   return Object.assign(error, { host, port });
 }
 
+/** One of `names` would have done. */
 export function missingArguments(...names: readonly string[]): CodedError {
-  const quoted = names.map((name) => `"${name}"`);
-  const last = quoted.pop();
-  const list =
-    quoted.length === 0
-      ? `${last} argument`
-      : `${quoted.join(', ')}${quoted.length > 1 ? ',' : ''} or ${last} arguments`;
-  return coded(new TypeError(`The ${list} must be specified`), 'ERR_MISSING_ARGS');
+  const list = names.map((name) => `"${name}"`).join(' or ');
+  return coded(new TypeError(`The ${list} argument must be specified`), 'ERR_MISSING_ARGS');
 }
 
 export function invalidArgValue(name: string, value: unknown, reason = 'is invalid'): CodedError {
@@ -207,14 +203,18 @@ export function badPort(name: string, port: unknown, allowZero: boolean): CodedE
 const PRIMITIVES = new Set(['string', 'function', 'number', 'object', 'boolean', 'bigint', 'symbol']);
 
 /** `expected` are names of primitive types in lower case, and of classes. */
-export function invalidArgType(name: string, expected: string | readonly string[], value: unknown): CodedError {
+export function invalidArgType(
+  name: string,
+  expected: string | readonly string[],
+  value: unknown,
+): CodedError {
   const all = typeof expected === 'string' ? [expected] : expected;
   const types = all.filter((kind) => PRIMITIVES.has(kind));
   const classes = all.filter((kind) => !PRIMITIVES.has(kind));
   const parts: string[] = [];
   if (types.length > 0) parts.push(`${types.length > 1 ? 'one of type' : 'of type'} ${either(types)}`);
   if (classes.length > 0) parts.push(`an instance of ${either(classes)}`);
-  const subject = name.endsWith(' argument') || name.endsWith(' arguments')
+  const subject = name.endsWith(' argument')
     ? name
     : `"${name}" ${name.includes('.') ? 'property' : 'argument'}`;
   return coded(
@@ -233,8 +233,8 @@ function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'function' && value.name) return `function ${value.name}`;
   if (typeof value === 'object') {
-    const { constructor } = value;
-    return constructor?.name ? `an instance of ${constructor.name}` : util.inspect(value, { depth: -1 });
+    const className = value.constructor?.name;
+    return className ? `an instance of ${className}` : util.inspect(value, { depth: -1 });
   }
   const shown = util.inspect(value, { colors: false });
   return `type ${typeof value} (${shown.length > 28 ? `${shown.slice(0, 25)}...` : shown})`;

@@ -14,6 +14,9 @@ import { FIN, RST, SYN } from './wire.ts';
 /** RFC 7323 §5.5: a TS.Recent older than this many ms says nothing. */
 const TIMESTAMP_LIFETIME_MS = 24 * 24 * 3600 * 1000;
 
+/** Longer than this no path holds a packet back and delivers it. */
+const HELD_BACK_MS = 1000;
+
 export function receiveSegment(connection: Connection, segment: Segment): void {
   if (connection.state === states.SYN_SENT) {
     receiveInSynSent(connection, segment);
@@ -85,7 +88,7 @@ function isTimely(connection: Connection, segment: Segment): boolean {
   }
   if (atOrAfter(timestampValue, receiver.timestampRecent)) return true;
   if (host.now - receiver.timestampRecentAt > TIMESTAMP_LIFETIME_MS) return true;
-  if (isOvertakenAck(connection, segment)) return true;
+  if (isOvertakenAck(connection, segment) || isHeldBack(connection, segment)) return true;
   host.counters.pawsRejected++;
   answerUnacceptable(connection, segment);
   return false;
@@ -102,6 +105,18 @@ function isOvertakenAck(connection: Connection, segment: Segment): boolean {
   if (segment.length > 0 || segment.sequence !== receiver.next) return false;
   const age = distance(receiver.timestampRecent, segment.options.timestampValue);
   return age <= sender.recovery.rtt.timeoutMs;
+}
+
+/**
+ * Data that the path held back while the retransmission of something before it
+ * made its way: within a timeout's time it is new, not an old duplicate, and
+ * dropping it would cost a recovery for each packet that is reordered.
+ */
+function isHeldBack(connection: Connection, segment: Segment): boolean {
+  const { receiver, sender } = connection;
+  if (segment.length === 0) return false;
+  const age = distance(receiver.timestampRecent, segment.options.timestampValue);
+  return age <= Math.min(HELD_BACK_MS, sender.recovery.rtt.timeoutMs);
 }
 
 /** First check: sequence number. What lies outside the window is answered with an ACK and dropped. */

@@ -251,7 +251,7 @@ export class Sender {
     if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
     this.pathProbe?.repeated(sequence, now);
     scoreboard.retransmitted(id, end, now);
-    recovery.onRetransmitted(length, now);
+    recovery.onRetransmitted(length, now, id === scoreboard.first);
     this.#pace(length, now);
     this.segmentsSent++;
     this.lastSentAt = now;

@@ -30,6 +30,10 @@ export class Cubic implements Congestion {
   #savedWindow = 0;
   #savedThreshold = Number.POSITIVE_INFINITY;
   #savedMaximum = 0;
+  #savedEpoch = Number.NaN;
+  #savedPlateau = 0;
+  #savedReno = 0;
+  #savedStart: HyStart | null = null;
 
   /** Until the first loss (RFC 9406 §4.2). */
   #start: HyStart | null = new HyStart();
@@ -115,13 +119,21 @@ export class Cubic implements Congestion {
     this.#savedWindow = this.window;
     this.#savedThreshold = this.threshold;
     this.#savedMaximum = this.#maximum;
+    this.#savedEpoch = this.#epoch;
+    this.#savedPlateau = this.#plateau;
+    this.#savedReno = this.#reno;
+    this.#savedStart = this.#start;
   }
 
   undo(): void {
     this.window = Math.max(this.window, this.#savedWindow);
     this.threshold = Math.max(this.threshold, this.#savedThreshold);
+    // RFC 9438 §4.9: as if there had been no congestion event.
     this.#maximum = this.#savedMaximum;
-    this.#epoch = Number.NaN;
+    this.#epoch = this.#savedEpoch;
+    this.#plateau = this.#savedPlateau;
+    this.#reno = this.#savedReno;
+    this.#start = this.#savedStart;
   }
 
   onIdle(initialWindow: number): void {

@@ -49,6 +49,8 @@ export class Rack {
 
   /** RFC 8985 §6.2 step 4: a D-SACK says that a retransmission was not needed: wait longer next time. */
   onDuplicateReported(next: number): void {
+    // What was sent again and came twice had been overtaken, even if the repetition came first.
+    this.reorderingSeen = true;
     if (this.#dsackRoundOpen) return;
     this.#dsackRoundOpen = true;
     this.#dsackRound = next;

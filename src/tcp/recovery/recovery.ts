@@ -134,6 +134,8 @@ export class Recovery {
     }
     if (delivery.delivered > 0) this.#unansweredProbes = 0;
     if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt, una);
+    // No retransmission is under way any more whose echo could be mistaken.
+    if (this.phase === OPEN && this.scoreboard.repeatedBytes === 0) this.firstRetransmitAt = NEVER;
     this.#onDuplicateReports(event);
     this.#countDuplicates(event, delivery);
 
@@ -158,11 +160,18 @@ export class Recovery {
         congestion.segment,
         safe,
       );
-    } else if (event.acknowledged > 0 && (event.limited || this.phase === LOSS)) {
-      // Duplicate ACKs do not grow the window (RFC 5681 §3.2 step 1, RFC 3042 §2).
+    } else if (this.#mayGrow(event, delivery) && (event.limited || this.phase === LOSS)) {
       congestion.onAck(this.#sample(event, delivery, now));
     }
     this.#restartTimers(event, delivery.delivered > 0, now);
+  }
+
+  /**
+   * Duplicate ACKs do not grow the window (RFC 5681 §3.2 step 1, RFC 3042 §2), but
+   * on a path that is known to reorder what they tell of was delivered like any other.
+   */
+  #mayGrow(event: AckEvent, delivery: Delivery): boolean {
+    return event.acknowledged > 0 || (delivery.delivered > 0 && this.#rack.reorderingSeen);
   }
 
   /** The peer echoes a mark of the path (RFC 3168 §6.1.2); during a recovery the window is reduced already. */
@@ -249,7 +258,10 @@ export class Recovery {
   #progress(event: AckEvent, delivery: Delivery): void {
     // The ACK must be for what this recovery sent again: one for an earlier recovery's says nothing.
     const isForOurs = delivery.latestRetransmitted && delivery.latestSentAt >= this.firstRetransmitAt;
-    if (event.acknowledged > 0 && this.#canUndo && event.echoIsBeforeRetransmission && isForOurs) {
+    // And nothing else that was sent again is unaccounted for: it may have been lost indeed.
+    const isSettled = this.scoreboard.repeatedBytes === 0;
+    const isOld = event.echoIsBeforeRetransmission;
+    if (event.acknowledged > 0 && this.#canUndo && isOld && isForOurs && isSettled) {
       this.#undo();
       return;
     }
@@ -324,8 +336,10 @@ export class Recovery {
     this.fastRecoveries++;
     this.congestion.save();
     const flight = distance(next, una);
-    // FlightSize is all that is not cumulatively acknowledged, SACKed or not (RFC 5681 §2).
-    this.congestion.onLoss(flight, now);
+    // FlightSize is all that is not cumulatively acknowledged, SACKed or not (RFC 5681 §2), but not
+    // what limited transmit sent beyond the window (RFC 5681 §3.2 step 2).
+    const { window, segment } = this.congestion;
+    this.congestion.onLoss(Math.min(flight, Math.max(window, segment)), now);
     this.#rate.begin(flight - this.scoreboard.sackedBytes);
     this.#probeOutstanding = false;
   }
@@ -334,8 +348,9 @@ export class Recovery {
     this.#end = next;
     this.#endKnown = true;
     this.#canUndo = true;
-    this.#undoBytes = 0;
-    this.firstRetransmitAt = NEVER;
+    // What an earlier recovery sent again and nobody has answered may be reported as a duplicate yet.
+    this.#undoBytes = this.scoreboard.repeatedBytes;
+    if (this.#undoBytes === 0) this.firstRetransmitAt = NEVER;
   }
 
   #leave(): void {
@@ -344,13 +359,14 @@ export class Recovery {
     this.#isJudging = false;
     this.holdsRepair = false;
     this.#canUndo = false;
-    this.firstRetransmitAt = NEVER;
+    if (this.scoreboard.repeatedBytes === 0) this.firstRetransmitAt = NEVER;
     this.#presumed = 0;
     this.#duplicateAcks = 0;
   }
 
   #undo(): void {
     this.spuriousRecoveries++;
+    if (this.phase === FAST) this.#rack.reorderingSeen = true;
     this.congestion.undo();
     this.scoreboard.unmarkLost();
     this.#leave();
@@ -411,7 +427,9 @@ export class Recovery {
   }
 
   /** A segment that was lost goes out again. */
-  onRetransmitted(bytes: number, now: number): void {
+  onRetransmitted(bytes: number, now: number, isFirst: boolean): void {
+    // The timer is the oldest segment's, which has only just left (RFC 6298 §5.1).
+    if (isFirst) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
     if (this.firstRetransmitAt === NEVER) this.firstRetransmitAt = now;
     this.retransmits++;
     this.bytesRetransmitted += bytes;

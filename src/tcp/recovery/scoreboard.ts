@@ -64,6 +64,8 @@ export class Scoreboard {
   sackedCount = 0;
   /** Bytes taken for lost that wait to be sent again. */
   lostBytes = 0;
+  /** Bytes sent again that are neither acknowledged nor taken for lost once more. */
+  repeatedBytes = 0;
   /** Right edge of the highest SACKed byte; meaningless while `sackedBytes` is 0. */
   highestSacked = 0;
 
@@ -127,6 +129,7 @@ export class Scoreboard {
     this.lost.remove(pool, id);
     this.lostBytes -= distance(pool.end[id]!, pool.sequence[id]!);
     pool.flags[id] = (pool.flags[id]! & ~LOST) | RETRANSMITTED;
+    this.repeatedBytes += distance(pool.end[id]!, pool.sequence[id]!);
     pool.sentAt[id] = now;
     this.inFlight.append(pool, id);
     if (this.rate !== null) this.#noteSent(this.rate, id, now);
@@ -139,6 +142,9 @@ export class Scoreboard {
       this.retransmitted(id, pool.end[id]!, now);
       return;
     }
+    if ((pool.flags[id]! & RETRANSMITTED) === 0) {
+      this.repeatedBytes += distance(pool.end[id]!, pool.sequence[id]!);
+    }
     pool.flags[id] = pool.flags[id]! | RETRANSMITTED;
     pool.sentAt[id] = now;
     this.inFlight.remove(pool, id);
@@ -150,9 +156,11 @@ export class Scoreboard {
   markLost(id: number): void {
     const pool = this.pool;
     this.inFlight.remove(pool, id);
+    const length = distance(pool.end[id]!, pool.sequence[id]!);
+    if ((pool.flags[id]! & RETRANSMITTED) !== 0) this.repeatedBytes -= length;
     pool.flags[id] = pool.flags[id]! | LOST;
     this.lost.append(pool, id);
-    this.lostBytes += distance(pool.end[id]!, pool.sequence[id]!);
+    this.lostBytes += length;
     if (this.rate !== null) this.rate.onLost(pool, id);
   }
 
@@ -179,9 +187,17 @@ export class Scoreboard {
     for (let id = this.lost.tail; id !== NONE; id = this.lost.tail) {
       this.lost.remove(pool, id);
       pool.flags[id] = pool.flags[id]! & ~LOST;
+      this.#countRepeated(id);
       this.inFlight.prepend(pool, id);
     }
     this.lostBytes = 0;
+  }
+
+  /** A record is in flight again: it counts as repeated if it was ever sent twice. */
+  #countRepeated(id: number): void {
+    const { pool } = this;
+    if ((pool.flags[id]! & RETRANSMITTED) === 0) return;
+    this.repeatedBytes += distance(pool.end[id]!, pool.sequence[id]!);
   }
 
   /** The peer has dropped what it SACKed (RFC 2018 §8): nothing is known of it any more. */
@@ -191,6 +207,7 @@ export class Scoreboard {
       const id = this.#at(i);
       if ((pool.flags[id]! & SACKED) === 0) continue;
       pool.flags[id] = pool.flags[id]! & ~SACKED;
+      this.#countRepeated(id);
       this.inFlight.append(pool, id);
     }
     this.sackedBytes = 0;
@@ -234,6 +251,7 @@ export class Scoreboard {
     } else {
       into.delivered += length;
       if ((flags & LOST) !== 0) this.lostBytes -= length;
+      else if ((flags & RETRANSMITTED) !== 0) this.repeatedBytes -= length;
       this.#note(flags, pool.sentAt[id]!, una, length, into);
       if (this.rate !== null) this.rate.onDelivered(pool, id, una, length);
     }
@@ -288,6 +306,7 @@ export class Scoreboard {
       this.lostBytes -= length;
     } else {
       this.inFlight.remove(pool, id);
+      if ((flags & RETRANSMITTED) !== 0) this.repeatedBytes -= length;
     }
     this.#note(flags, pool.sentAt[id]!, pool.end[id]!, length, into);
     if (this.rate !== null) this.rate.onDelivered(pool, id, pool.end[id]!, length);
@@ -380,5 +399,6 @@ export class Scoreboard {
     this.sackedBytes = 0;
     this.sackedCount = 0;
     this.lostBytes = 0;
+    this.repeatedBytes = 0;
   }
 }

@@ -1,0 +1,165 @@
+/**
+ * `npm run bench:fairness`: how flows share one bottleneck of 100 Mbit/s for 60 s.
+ *
+ *   bench/fairness.ts [--seconds N] [--seeds N] [--rtt MS] [--linux]
+ *
+ * Each two of our controllers side by side, on virtual time; with `--linux` also,
+ * in real time, one CUBIC flow of ours beside one of the kernel's, both to the
+ * kernel.
+ */
+import { parseArgs } from 'node:util';
+import { MacAddress } from '../src/address/index.ts';
+import { DirectStack } from '../src/direct/index.ts';
+import { Switch } from '../src/netif/index.ts';
+import type { Flow } from '../src/stack.ts';
+import { SeededRandom, VirtualClock } from '../src/time/index.ts';
+import { canTap } from '../test/tap/support/kernel-host.ts';
+import { Bridge } from './loss/bridge.ts';
+import { impairments } from './loss/cell.ts';
+import { LEFT, linuxStation, ourStation, receive, send } from './loss/linux.ts';
+import { PreciseClock } from './loss/precise-clock.ts';
+import { markdownTable, mean } from './loss/report.ts';
+import { BUFFER, CONTROLLERS, type Controller, Drain, sendWithoutEnd } from './loss/simulate.ts';
+
+/** A hub that joins stations to one side of a bridge: in no one's way. */
+const HUB_FRAMES = 4096;
+
+/** Mbit/s of each flow over the whole time. */
+export type Shares = readonly [first: number, second: number];
+
+export interface FairnessOptions {
+  readonly controllers: readonly [Controller, Controller];
+  readonly rttMs: number;
+  readonly seconds: number;
+  readonly seed: number;
+  /** By how much the second flow starts later. */
+  readonly laterMs?: number;
+}
+
+/** Two flows of ours from two stacks through one bottleneck to a third, on virtual time. */
+export async function simulateShares(options: FairnessOptions): Promise<Shares> {
+  const { controllers, rttMs, seconds, seed, laterMs = 0 } = options;
+  const clock = new VirtualClock(1000);
+  const random = new SeededRandom(seed);
+  const hub = new Switch({ clock, queueFrames: HUB_FRAMES });
+  const farHub = new Switch({ clock, queueFrames: HUB_FRAMES });
+  const path = impairments({ kind: 'random', loss: 0, rttMs });
+  const bridge = new Bridge(hub.port(), farHub.port(), { clock, path, random });
+  const stack = (port: Switch, last: number, controller: Controller): DirectStack =>
+    new DirectStack({
+      netif: port.port({ mac: new MacAddress(0x0242, 0x30000 + last) }),
+      ipv4: `10.0.0.${last}/24`,
+      clock,
+      random,
+      tcp: { sendBuffer: BUFFER, receiveBuffer: BUFFER, congestionControl: controller },
+    });
+  const senders = controllers.map((controller, i) => stack(hub, i + 1, controller));
+  const receiver = stack(farHub, 9, 'cubic');
+  const ready = Promise.all([...senders, receiver].map((each) => each.ready()));
+  await clock.runFor(100);
+  await ready;
+  const drains: Drain[] = [];
+  const flows: Flow[] = [];
+  for (const [i, sender] of senders.entries()) {
+    if (i > 0) await clock.runFor(laterMs);
+    await receiver.tcp.listen({ port: 5001 + i }, (flow) => {
+      flows.push(flow);
+      drains[i] = new Drain(flow);
+    });
+    void sender.tcp.connect({ host: '10.0.0.9', port: 5001 + i }).then((flow) => {
+      flows.push(flow);
+      void sendWithoutEnd(flow);
+    });
+  }
+  await clock.runFor(10 * rttMs + 100);
+  const before = drains.map((drain) => drain.bytes);
+  await clock.runFor(seconds * 1000);
+  const rates = drains.map((drain, i) => ((drain.bytes - before[i]!) * 8) / seconds / 1e6);
+  for (const flow of flows) flow.abort();
+  const closing = Promise.all([...senders, receiver].map((each) => each.close()));
+  await clock.runFor(10_000);
+  await closing;
+  await bridge.close();
+  return [rates[0]!, rates[1]!];
+}
+
+/** One CUBIC flow of ours and one of the kernel's to two readers in another namespace, in real time. */
+export async function measureShares(rttMs: number, seconds: number, seed: number): Promise<Shares> {
+  const clock = new PreciseClock();
+  const hub = new Switch({ clock, queueFrames: HUB_FRAMES });
+  const path = impairments({ kind: 'random', loss: 0, rttMs });
+  const ours = await ourStation(clock, '10.79.0.3');
+  const kernel = await linuxStation(LEFT);
+  const reader = await linuxStation(READER);
+  const free = { bottleneck: {}, way: {}, back: {} };
+  const bridges = [
+    new Bridge(ours.netif, hub.port(), { clock, path: free }),
+    new Bridge(kernel.netif, hub.port(), { clock, path: free }),
+    new Bridge(hub.port(), reader.netif, { clock, path, random: new SeededRandom(seed) }),
+  ];
+  try {
+    const counts = [await receive(reader, 5001, seconds), await receive(reader, 5002, seconds)];
+    const sending = [send(ours, READER, 5001, seconds), send(kernel, READER, 5002, seconds)];
+    const rates = (await Promise.all(counts.map(({ result }) => result))).map(
+      ({ bytes, seconds: took }) => (bytes * 8) / took / 1e6,
+    );
+    for (const each of sending) await (await each).stop();
+    return [rates[0]!, rates[1]!];
+  } finally {
+    await Promise.all([ours.close(), kernel.close(), reader.close()]);
+    await Promise.all(bridges.map((bridge) => bridge.close()));
+  }
+}
+
+const READER = '10.79.0.9';
+
+function row(name: string, rttMs: number, runs: readonly Shares[]): string[] {
+  const first = runs.map(([a, b]) => (100 * a) / (a + b));
+  const total = mean(runs.map(([a, b]) => a + b));
+  const worst = Math.max(...first.map((share) => Math.max(share, 100 - share)));
+  return [
+    name,
+    `${rttMs} ms`,
+    `${mean(first).toFixed(0)} : ${(100 - mean(first)).toFixed(0)}`,
+    `${(100 - worst).toFixed(0)} : ${worst.toFixed(0)}`,
+    total.toFixed(1),
+  ];
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string', default: '60' },
+      seeds: { type: 'string', default: '3' },
+      rtt: { type: 'string', default: '20,100' },
+      linux: { type: 'boolean', default: false },
+    },
+  });
+  const seconds = Number(values.seconds);
+  const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => i + 1);
+  const rows: string[][] = [];
+  for (const rttMs of values.rtt.split(',').map(Number)) {
+    for (const [i, first] of CONTROLLERS.entries()) {
+      for (const second of CONTROLLERS.slice(i)) {
+        const runs: Shares[] = [];
+        for (const seed of seeds) {
+          // Nothing is left to chance on a clean path: when the second starts is what a seed changes.
+          const laterMs = (seed - 1) * 1000 + seed * 7;
+          runs.push(await simulateShares({ controllers: [first, second], rttMs, seconds, seed, laterMs }));
+        }
+        rows.push(row(`${first}, then ${second}`, rttMs, runs));
+        process.stderr.write(`${rows.at(-1)!.join('  ')}\n`);
+      }
+    }
+    if (!values.linux) continue;
+    const reason = canTap();
+    if (reason !== null) throw new Error(`bench:fairness --linux ${reason}`);
+    const runs: Shares[] = [];
+    for (const seed of seeds) runs.push(await measureShares(rttMs, seconds, seed));
+    rows.push(row('our cubic, kernel cubic (real time)', rttMs, runs));
+  }
+  console.log(`Two flows, one bottleneck of 100 Mbit/s with a queue of one BDP, ${seconds} s.\n`);
+  console.log(markdownTable(['flows', 'RTT', 'shares', 'most unequal run', 'Mbit/s together'], rows));
+}
+
+if (import.meta.filename === process.argv[1]) await main();

@@ -1,0 +1,63 @@
+import { type ErrorCode, errnoException } from './node-errors.ts';
+import type { SocketMethods } from './socket.ts';
+import { kState } from './socket-state.ts';
+import type { Transport, TransportOwner } from './transport.ts';
+
+/** Gives `socket` a transport, and takes back a `destroy` that ended the one before. */
+export function attach(socket: SocketMethods, transport: Transport): void {
+  const state = socket[kState];
+  (socket as unknown as { _undestroy(): void })._undestroy();
+  state.transport = transport;
+  state.localName = null;
+  const made: unknown = state.userBufferMaker?.();
+  if (made instanceof Uint8Array) state.userBuffer = made;
+  if (state.userBuffer !== null) transport.maxChunk = state.userBuffer.length;
+  transport.owner = new SocketOwner(socket, transport);
+}
+
+/** Puts what a transport reads into its socket's stream. */
+class SocketOwner implements TransportOwner {
+  readonly #socket: SocketMethods;
+  readonly #transport: Transport;
+
+  constructor(socket: SocketMethods, transport: Transport) {
+    this.#socket = socket;
+    this.#transport = transport;
+  }
+
+  data(chunk: Buffer): void {
+    const socket = this.#socket;
+    socket._unrefTimer();
+    if (socket.destroyed) return;
+    const wantsMore = socket[kState].userBuffer === null ? socket.push(chunk) : this.#dataToUser(chunk);
+    if (!wantsMore) this.#transport.readStop();
+  }
+
+  /** `onread`: into the user's own buffer. False stops reading. */
+  #dataToUser(chunk: Buffer): boolean {
+    const socket = this.#socket;
+    const state = socket[kState];
+    const { userBuffer, userCallback, userBufferMaker } = state;
+    userBuffer!.set(chunk);
+    const wantsMore: unknown = userCallback!.call(socket, chunk.length, userBuffer!);
+    const next = userBufferMaker?.();
+    if (next instanceof Uint8Array) {
+      state.userBuffer = next;
+      this.#transport.maxChunk = next.length;
+    }
+    return wantsMore !== false;
+  }
+
+  end(): void {
+    const socket = this.#socket;
+    socket._unrefTimer();
+    if (socket.readableEnded) return;
+    socket.push(null);
+    socket.read(0);
+  }
+
+  failed(error: ErrorCode): void {
+    this.#socket._unrefTimer();
+    this.#socket.destroy(errnoException(error, 'read'));
+  }
+}
