@@ -342,6 +342,8 @@ export class DhcpClient {
     if (now >= rebindAt) this.state = 'REBINDING';
     const next = this.state === 'RENEWING' ? rebindAt : expiresAt;
     this.counters.requests++;
+    // Of its own, so that the answer tells from when the lease counts.
+    this.#newTransaction();
     const message = this.#requests.renew(this.#transaction(now), IpAddress.parse(lease.address));
     this.#send(message, this.state === 'RENEWING' ? lease.server : null, now);
     // Half of what is left, but not more often than once a minute.

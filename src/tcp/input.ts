@@ -114,7 +114,8 @@ function isOvertakenAck(connection: Connection, segment: Segment): boolean {
  */
 function isHeldBack(connection: Connection, segment: Segment): boolean {
   const { receiver, sender } = connection;
-  if (segment.length === 0) return false;
+  // Something beyond it is here already: it is a hole that this fills. Anything else has PAWS's full rigour.
+  if (segment.length === 0 || !receiver.holdsBeyond(segment.sequence)) return false;
   const age = distance(receiver.timestampRecent, segment.options.timestampValue);
   return age <= Math.min(HELD_BACK_MS, sender.recovery.rtt.timeoutMs);
 }

@@ -126,6 +126,12 @@ export class Receiver {
     return window > 0 ? window : 0;
   }
 
+  /** Whether something above `sequence` has come out of order. */
+  holdsBeyond(sequence: number): boolean {
+    const last = this.#reassembly?.runs.at(-1);
+    return last !== undefined && before(sequence, last.left);
+  }
+
   /** What is held, bookkeeping included. */
   get held(): number {
     return this.queue.cost + (this.#reassembly === null ? 0 : this.#reassembly.cost);
