@@ -33,10 +33,13 @@ export function drawLine(draw: Draw, mtu: number, ideal: boolean): LineCondition
   return { mtu, transmit, receive, stalls: draw.chance(0.2) ? draw.real(0, 0.05) : 0 };
 }
 
-function drawDirection(draw: Draw, delayMs: number, rated: boolean): Impairments {
+function drawDirection(draw: Draw, delayMs: number, outward: boolean): Impairments {
   const impairments: { -readonly [K in keyof Impairments]: Impairments[K] } = { delayMs };
   if (draw.chance(0.5)) impairments.loss = draw.pick([0.001, 0.01, 0.03, 0.05, draw.real(0, 0.1)]);
-  if (draw.chance(0.15)) impairments.burst = { enter: draw.real(0, 0.01), exit: draw.real(0.1, 0.6) };
+  if (draw.chance(0.15)) {
+    // A burst ends with frames, not with time: a lone probe every now and then must find a way out.
+    impairments.burst = { enter: draw.real(0, 0.01), exit: draw.real(0.4, 0.8), loss: 0.7 };
+  }
   if (draw.chance(0.4)) {
     impairments.jitterMs = draw.real(0, Math.max(1, delayMs));
     impairments.keepOrder = draw.chance(0.5);
@@ -45,8 +48,9 @@ function drawDirection(draw: Draw, delayMs: number, rated: boolean): Impairments
     impairments.reorder = { probability: draw.real(0, 0.1), delayMs: draw.real(0.1, 30) };
   }
   if (draw.chance(0.3)) impairments.duplicate = draw.real(0, 0.05);
-  if (draw.chance(0.3)) impairments.corrupt = draw.real(0, 0.05);
-  if (rated && draw.chance(0.35)) {
+  // Once on the way only: two flipped bits can make up for each other in the checksum.
+  if (outward && draw.chance(0.3)) impairments.corrupt = draw.real(0, 0.05);
+  if (outward && draw.chance(0.35)) {
     impairments.rateBps = draw.magnitude(1e6, 1e8);
     impairments.queueBytes = draw.magnitude(8000, 262_144);
   }
@@ -60,7 +64,11 @@ export function drawTcpOptions(draw: Draw): TcpOptions {
     sack: draw.chance(0.75),
     rack: draw.chance(0.8),
     tailLossProbe: draw.chance(0.8),
-    congestionControl: draw.pick(['newreno', 'cubic']),
+    congestionControl: draw.pick(['newreno', 'cubic', 'cubic', 'bbr']),
+    autoTuning: draw.chance(0.5),
+    ecn: draw.pick([true, 'passive', false]),
+    frto: draw.chance(0.8),
+    pacing: draw.pick([true, 'auto', false]),
     receiveBuffer: draw.chance(0.6) ? draw.magnitude(2048, 1 << 20) : 1 << 20,
     sendBuffer: draw.chance(0.6) ? draw.magnitude(2048, 1 << 20) : 1 << 20,
     delayedAckMs: draw.pick([1, 40, 40, 200]),
@@ -71,12 +79,21 @@ export function drawTcpOptions(draw: Draw): TcpOptions {
   };
   if (draw.chance(0.3)) options.initialWindow = draw.pick([1, 2, 4, 30]);
   if (draw.chance(0.2)) options.maxSegment = draw.integer(100, 1460);
+  if (draw.chance(0.1)) options.memoryLimit = draw.magnitude(20_000, 1 << 20);
+  // So few half-open connections that cookies are needed.
+  if (draw.chance(0.12)) options.synQueue = draw.integer(1, 4);
+  if (draw.chance(0.1)) options.synCookies = false;
   if (draw.chance(0.2)) options.minRtoMs = 1000;
   if (draw.chance(0.2)) options.maxRtoMs = 10_000;
   if (draw.chance(0.2)) options.maxTimeWait = draw.integer(1, 8);
   // Few ports, so that one is used again soon.
   if (draw.chance(0.2)) options.ephemeralPorts = [40_000, 40_000 + draw.integer(80, 200)];
   return options;
+}
+
+/** Whether the host may answer SYNs with cookies: it then knows nothing of a connection until an ACK brings it back. */
+export function usesCookies({ synQueue, synCookies }: TcpOptions): boolean {
+  return synQueue !== undefined && synCookies !== false;
 }
 
 /** Whether anything but time can happen to a frame. */

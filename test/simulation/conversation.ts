@@ -1,4 +1,5 @@
 import type { Flow } from '../../src/stack.ts';
+import type { TcpOptions } from '../../src/tcp/index.ts';
 import { Pattern, streamKey } from './pattern.ts';
 import { type Role, Side } from './side.ts';
 import type { World } from './world.ts';
@@ -39,6 +40,8 @@ export interface ConversationOptions {
   readonly simultaneous?: boolean;
   /** How long all of it may take, ms, from the connect on; for lines where that can be told. */
   readonly limitMs?: number;
+  /** False where nothing can be lost. */
+  readonly mayRetransmit?: boolean;
 }
 
 /** One connection from connect to the last close, and whether it went as it should. */
@@ -81,7 +84,7 @@ export class Conversation {
     if (options.tolerance.mayMissServer) {
       // Once our end is through, whoever was not told by then may never be.
       void playing[0]!.then(async () => {
-        await clock.sleep(300_000);
+        await clock.sleep(60_000);
         if (this.server === null) this.#claim.accept?.(NOBODY);
       });
     }
@@ -129,7 +132,7 @@ export class Conversation {
     // Three requests a second apart have to be lost, or all SYNs of a minute and more.
     const elapsed = clock.now() - this.#startedAt;
     if (code === 'EHOSTUNREACH') return elapsed >= 2900;
-    return code === 'ETIMEDOUT' && elapsed >= 60_000;
+    return code === 'ETIMEDOUT' && elapsed >= synPatienceMs(hosts[options.client]!.plan.tcp) - 1;
   }
 
   async #connectBoth(): Promise<{ client: Flow; server: Promise<Flow | null> } | null> {
@@ -193,7 +196,14 @@ export class Conversation {
     if (server !== null) this.#judgeSide(server, client, options.tolerance.server);
     const took = clock.now() - this.#startedAt;
     if (options.limitMs !== undefined && took > options.limitMs) {
-      journal.violation(`${options.name} took ${took.toFixed(0)} ms, at most ${options.limitMs.toFixed(0)} are needed`);
+      journal.violation(
+        `${options.name} took ${took.toFixed(0)} ms, at most ${options.limitMs.toFixed(0)} are needed`,
+      );
+    }
+    if (options.mayRetransmit !== false) return;
+    for (const side of [client, server]) {
+      const retransmits = side?.flow.stats.retransmits ?? 0;
+      if (retransmits > 0) journal.violation(`${side?.name} sent ${retransmits} segments again for nothing`);
     }
   }
 
@@ -210,10 +220,17 @@ export class Conversation {
       if (what === 'writing' && end === 'ECONNRESET' && delivered && this.#world.forgetsEarly) continue;
       journal.violation(`${side.name}: ${what} ended with ${end}`);
     }
+    const { rttMs } = side.flow.stats;
+    if (!this.#measuresByEchoes && rttMs > this.#longestRtt()) {
+      journal.violation(
+        `${side.name}: a smoothed RTT of ${rttMs} ms, at most ${this.#longestRtt()} are possible`,
+      );
+    }
     if (other === null) return;
     if (side.read > other.written) {
       const pending = other.role.kind === 'stream' ? other.role.bytes : Infinity;
-      if (side.read > pending) journal.violation(`${side.name} read ${side.read}, ${other.written} were written`);
+      if (side.read > pending)
+        journal.violation(`${side.name} read ${side.read}, ${other.written} were written`);
     }
     if (side.readEnd === 'eof' && side.read < other.written && !tolerance.mayEndShort) {
       journal.violation(`${side.name} read ${side.read} up to the end, ${other.written} were written`);
@@ -226,6 +243,29 @@ export class Conversation {
     }
   }
 
+  /** An echo may be of the first copy, whose ACK was lost: such a sample has the time of all tries in it. */
+  get #measuresByEchoes(): boolean {
+    const { hosts } = this.#world;
+    return [this.options.client, this.options.server].every((i) => hosts[i]!.plan.tcp.timestamps);
+  }
+
+  /** What no round trip can exceed: all delays at their worst, full queues, three seconds for ARP, and some. */
+  #longestRtt(): number {
+    const { hosts } = this.#world;
+    let sum = 5000;
+    for (const i of [this.options.client, this.options.server]) {
+      const { line, tcp } = hosts[i]!.plan;
+      for (const { delayMs = 0, jitterMs = 0, reorder, rateBps = Infinity, queueBytes = 0 } of [
+        line.transmit,
+        line.receive,
+      ]) {
+        sum += delayMs + jitterMs + (reorder?.delayMs ?? 0) + (queueBytes * 8000) / rateBps;
+      }
+      sum += tcp.delayedAckMs ?? 40;
+    }
+    return sum;
+  }
+
   /** For a person who wants to know why it stands still. */
   describe(): string {
     const side = (which: Side | null): string =>
@@ -235,6 +275,13 @@ export class Conversation {
           JSON.stringify(which.flow.stats);
     return `${this.options.name}: client ${side(this.client)}; server ${side(this.server)}`;
   }
+}
+
+/** How long a connect waits for an answer: the first SYN and six more, each twice as patient as the one before. */
+function synPatienceMs({ maxRtoMs = 60_000 }: TcpOptions): number {
+  let patience = 0;
+  for (let tries = 0; tries < 7; tries++) patience += Math.min(1000 * 2 ** tries, maxRtoMs);
+  return patience;
 }
 
 /** Stands for a server that will not be told. */

@@ -23,6 +23,8 @@ export interface ObserverOptions {
   readonly address: number;
   readonly mtu: number;
   readonly receiveBuffer: number;
+  /** It may answer SYNs with cookies. */
+  readonly cookies: boolean;
   /** Who has which address on this link: an ARP packet that says otherwise was damaged, which a frame check sequence would show. */
   readonly stations: ReadonlyMap<number, MacAddress>;
   /** Share of `reserve` calls that are answered with null, as by a device that is full. */
@@ -108,8 +110,8 @@ export class Observer implements Netif {
     const key = `${remote}:${remotePort}:${localPort}`;
     let audit = this.#audits.get(key);
     if (audit === undefined) {
-      const { mtu, receiveBuffer } = this.#options;
-      audit = new TcpAudit({ mtu, receiveBuffer });
+      const { mtu, receiveBuffer, cookies } = this.#options;
+      audit = new TcpAudit({ mtu, receiveBuffer, cookies });
       this.#audits.set(key, audit);
     }
     return audit;
@@ -175,7 +177,8 @@ function facts(frame: Frame): FrameFacts {
 function hasMac(bytes: Uint8Array, at: number, mac: MacAddress): boolean {
   return (
     bytes[at]! * 256 + bytes[at + 1]! === mac.high &&
-    ((bytes[at + 2]! << 24) | (bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!) === (mac.low | 0)
+    ((bytes[at + 2]! << 24) | (bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!) ===
+      (mac.low | 0)
   );
 }
 

@@ -1,11 +1,12 @@
-import type { Draw } from './draw.ts';
+import { usesCookies } from './conditions.ts';
 import { Conversation, codeOf, NOTHING_ELSE, type Tolerance } from './conversation.ts';
+import type { Draw } from './draw.ts';
 import { Pattern, streamKey } from './pattern.ts';
 import type { Ending, ExchangeRole, Pause, Role, StreamRole } from './side.ts';
 import type { World } from './world.ts';
 
 /** Data segments that one direction of a bulk transfer takes at most: what a seed may cost. */
-const MOST_SEGMENTS = 1200;
+const MOST_SEGMENTS = 5000;
 const SILENT = ['ETIMEDOUT', 'EHOSTUNREACH'];
 
 /** What a seed makes happen: conversations, and what goes on beside them. */
@@ -93,17 +94,30 @@ export class Script {
     readonly simultaneous?: boolean;
     readonly patienceMs?: number;
     readonly limitMs?: number;
+    readonly mayRetransmit?: boolean;
   }): void {
     const outage = this.#outage ? { connect: SILENT } : {};
-    const { patienceMs = this.#patience(), connectAfterMs = 0, tolerance, ...rest } = options;
+    const { patienceMs = this.#patience(), connectAfterMs = 0, ...rest } = options;
+    const tolerance = this.#withCookies({ ...NOTHING_ELSE, ...outage, ...options.tolerance }, options.server);
     this.#world.conversations.push(
       new Conversation(this.#world, {
         ...rest,
         connectAfterMs,
         patienceMs,
-        tolerance: { ...NOTHING_ELSE, ...outage, ...tolerance },
+        tolerance,
       }),
     );
+  }
+
+  /** Data that overtakes the ACK with the cookie is refused (RFC 9293 §3.10.7.2), which ends the connection. */
+  #withCookies(tolerance: Tolerance, server: number): Tolerance {
+    if (!usesCookies(this.#world.hosts[server]!.plan.tcp)) return tolerance;
+    return {
+      ...tolerance,
+      client: [...tolerance.client, 'ECONNRESET'],
+      server: [...tolerance.server, 'ECONNRESET'],
+      mayMissServer: true,
+    };
   }
 
   /** Eight times the longest time between two tries; with an outage and pauses on top. */
@@ -171,7 +185,7 @@ export class Script {
       const { receiveBuffer = 1 << 20, sendBuffer = 1 << 20 } = this.#world.hosts[i]!.plan.tcp;
       return Math.min(receiveBuffer, sendBuffer);
     });
-    const most = Math.min(this.#mss(client, server) * MOST_SEGMENTS, Math.min(...windows) * 200);
+    const most = Math.min(this.#mss(client, server) * MOST_SEGMENTS, Math.min(...windows) * 300);
     return this.#draw.magnitude(2000, Math.max(4000, most));
   }
 
@@ -192,12 +206,17 @@ export class Script {
       port,
       clientRole: this.#stream(up),
       serverRole: this.#stream(down, { shutdown: lazy ? 'lazy' : 'eager' }),
-      ...(this.#ideal ? { limitMs: this.#idealTime(client, server, up, down) } : {}),
+      ...(this.#ideal ? this.#idealCourse(client, server, up, down) : {}),
     });
   }
 
-  /** What an ideal line may take at most: some windows' round trips each way, with a delayed ACK in each. */
-  #idealTime(client: number, server: number, up: number, down: number): number {
+  /** What an ideal line may take at most: some windows' round trips each way, with a delayed ACK in each; and nothing is sent twice. */
+  #idealCourse(
+    client: number,
+    server: number,
+    up: number,
+    down: number,
+  ): { limitMs: number; mayRetransmit: boolean } {
     const { hosts } = this.#world;
     const plans = [client, server].map((i) => hosts[i]!.plan);
     const rttMs = plans.reduce(
@@ -209,7 +228,11 @@ export class Script {
       ...plans.flatMap(({ tcp }) => [tcp.receiveBuffer ?? 65_535, tcp.sendBuffer ?? 65_535]),
     );
     const worst = Math.max(...plans.map(({ tcp }) => tcp.delayedAckMs ?? 40));
-    return 20_000 + 4 * (rttMs + worst) * (20 + (2 * (up + down)) / window);
+    return {
+      limitMs: 20_000 + 4 * (rttMs + worst) * (20 + (2 * (up + down)) / window),
+      // The least RTO is not above so late an ACK.
+      mayRetransmit: worst >= 200,
+    };
   }
 
   /** Bytes one by one, and in little pieces. */
@@ -225,7 +248,10 @@ export class Script {
         chunks,
         vector: draw.pick([1, 1, 3]),
         waits: draw.chance(0.5),
-        writePauses: Array.from({ length: draw.integer(0, 20) }, (_, i) => ({ at: i + 1, ms: draw.magnitude(1, 500) })),
+        writePauses: Array.from({ length: draw.integer(0, 20) }, (_, i) => ({
+          at: i + 1,
+          ms: draw.magnitude(1, 500),
+        })),
       });
     this.#add({ name: `trickle ${port}`, client, server, port, clientRole: role(), serverRole: role() });
   }
@@ -255,7 +281,11 @@ export class Script {
   #exchangeRoles(): [Role, Role] {
     const draw = this.#draw;
     const first = draw.pick(['client', 'server', 'both']);
-    const exchange = (asks: boolean): ExchangeRole => ({ ...shared, asks, closesFirst: first !== (asks ? 'server' : 'client') });
+    const exchange = (asks: boolean): ExchangeRole => ({
+      ...shared,
+      asks,
+      closesFirst: first !== (asks ? 'server' : 'client'),
+    });
     const shared: Omit<ExchangeRole, 'asks' | 'closesFirst'> = {
       kind: 'exchange',
       rounds: draw.chance(0.7) ? 1 : draw.integer(0, 8),
@@ -448,7 +478,8 @@ export class Script {
       } catch (error) {
         const code = codeOf(error);
         const took = clock.now() - from;
-        if (code !== 'EHOSTUNREACH' || took > 5000) journal.violation(`nobody answers after ${took} ms: ${code}`);
+        if (code !== 'EHOSTUNREACH' || took > 5000)
+          journal.violation(`nobody answers after ${took} ms: ${code}`);
       }
     });
   }
@@ -459,7 +490,11 @@ export class Script {
     const [client, server] = this.#pair();
     const { clock, journal, hosts } = this.#world;
     const port = this.#nextPort();
-    const sizes = Array.from({ length: draw.integer(3, 30) }, () => draw.magnitude(4, 12_000));
+    // Flipped bits in two fragments of one datagram can make up for each other in its checksum.
+    const damaged = [client, server].some((i) => (hosts[i]!.plan.line.transmit.corrupt ?? 0) > 0);
+    const sizes = Array.from({ length: draw.integer(3, 30) }, () =>
+      draw.magnitude(4, damaged ? 500 : 12_000),
+    );
     const lastsMs = draw.integer(1, 3000);
     this.others.push(async () => {
       const socket = await hosts[server]!.stack.udp.bind({ port });
@@ -507,7 +542,9 @@ export class Script {
     const [host] = this.#pair();
     this.#outage = true;
     const atMs = draw.magnitude(1, 5000);
-    const forMs = draw.magnitude(50, 30_000);
+    // Short enough that a half-open connection lives through it.
+    const impatient = this.#world.hosts.some(({ plan }) => plan.tcp.maxRtoMs !== undefined);
+    const forMs = draw.magnitude(50, impatient ? 8000 : 30_000);
     this.others.push(() => this.#world.cut(host, atMs, forMs));
     this.#world.hosts[host]!.lossy = true;
   }

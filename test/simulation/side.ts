@@ -116,7 +116,9 @@ export class Side {
     else await this.#exchange(role);
     await flow.close();
     this.done = true;
-    this.#journal.event(`${this.name} done: read ${this.read} ${this.readEnd}, wrote ${this.written} ${this.writeEnd}`);
+    this.#journal.event(
+      `${this.name} done: read ${this.read} ${this.readEnd}, wrote ${this.written} ${this.writeEnd}`,
+    );
     this.#onProgress();
   }
 

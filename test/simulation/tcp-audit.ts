@@ -9,6 +9,8 @@ const MOST_REPETITIONS = 100;
 export interface AuditedHost {
   readonly mtu: number;
   readonly receiveBuffer: number;
+  /** An old ACK with a good cookie may bring a connection back that has ended. */
+  readonly cookies: boolean;
 }
 
 type Report = (problem: string) => void;
@@ -93,6 +95,8 @@ class Life {
   #payload = new Uint8Array(4096);
   #payloadTo = 1;
   #reset = false;
+  /** Brought back by a cookie: nothing more is checked. */
+  #afterlife = false;
   /** Right edge that the peer has granted. */
   #granted = 0;
 
@@ -103,7 +107,7 @@ class Life {
   /** Right edge that we have granted. */
   #offered = 0;
 
-  /** The latest bare ACK, and how often it went out again since anything came that asks for an answer. */
+  /** The latest bare ACK, and how much more often it went out again than something came that asks for an answer. */
   #latestBare = '';
   #repetitions = 0;
 
@@ -168,7 +172,7 @@ class Life {
     this.#noteStamp(segment);
     const fin = (segment.flags & FIN) !== 0;
     // Only an ordinary ACK in sequence calls for nothing in return.
-    if (fin || right > left || left !== this.#receivedTo || segment.window === 0) this.#repetitions = 0;
+    if (fin || right > left || left !== this.#receivedTo || segment.window === 0) this.#repetitions--;
     if (fin) this.#peerFinAt = right;
     this.#received.add(Math.max(left, 1), right + (fin ? 1 : 0));
     this.#receivedTo = this.#received.reachedFrom(this.#receivedTo);
@@ -192,6 +196,8 @@ class Life {
       if ((flags & ACK) !== 0) this.#reset = true;
       return;
     }
+    if (this.#host.cookies && this.#risesAgain(segment)) this.#afterlife = true;
+    if (this.#afterlife) return;
     if (this.#reset) report('a segment after the reset');
     if ((flags & ACK) === 0) report('neither SYN, RST nor ACK');
     if (this.#peerSyn === null) {
@@ -209,9 +215,16 @@ class Life {
   #checkCause(segment: TcpSegment, report: Report): void {
     if (segment.end > segment.start || (segment.flags & FIN) !== 0) return;
     const bare = `${segment.sequence} ${segment.acknowledgment} ${segment.window} ${segment.sack.join()}`;
-    this.#repetitions = bare === this.#latestBare ? this.#repetitions + 1 : 0;
-    if (this.#repetitions > MOST_REPETITIONS) report('the same ACK again and again, though nothing called for it');
+    this.#repetitions = bare === this.#latestBare ? this.#repetitions + 1 : Math.min(this.#repetitions, 0);
+    if (this.#repetitions > MOST_REPETITIONS)
+      report('the same ACK again and again, though nothing called for it');
     this.#latestBare = bare;
+  }
+
+  /** A cookie knows the first numbers only: the connection begins once more with them. */
+  #risesAgain(segment: TcpSegment): boolean {
+    if (this.#reset || this.#peerSyn === null) return true;
+    return ((segment.acknowledgment - this.#peerSyn.sequence) | 0) < this.#acknowledged;
   }
 
   #checkOptions(segment: TcpSegment, report: Report): void {
@@ -260,9 +273,11 @@ class Life {
         report(`sends up to ${right}, granted are ${this.#granted}`);
       }
     }
-    if (this.#finAt >= 0 && right > this.#finAt + 1) report(`sends up to ${right} after FIN at ${this.#finAt}`);
+    if (this.#finAt >= 0 && right > this.#finAt + 1)
+      report(`sends up to ${right} after FIN at ${this.#finAt}`);
     if (fin) {
-      if (this.#finAt >= 0 && this.#finAt !== right - 1) report(`FIN at ${right - 1}, before at ${this.#finAt}`);
+      if (this.#finAt >= 0 && this.#finAt !== right - 1)
+        report(`FIN at ${right - 1}, before at ${this.#finAt}`);
       if (this.#finAt < 0 && right < this.#sentTo) report(`FIN at ${right - 1}, sent were ${this.#sentTo}`);
       this.#finAt = right - 1;
     }
@@ -307,7 +322,8 @@ class Life {
     if (window > Math.max(this.#host.receiveBuffer, 1) + granule - 1) {
       report(`a window of ${window} with a buffer of ${this.#host.receiveBuffer}`);
     }
-    if (ack + window < this.#offered) {
+    // RFC 7323 §2.4: up to what the scaled field cannot tell.
+    if (ack + window <= this.#offered - granule) {
       report(`the window shrinks from ${this.#offered} to ${ack + window}`);
     }
     this.#offered = Math.max(this.#offered, ack + window);
@@ -331,7 +347,8 @@ class Life {
       if (i === 0 && (right <= ack || within)) continue;
       if (left <= ack) report(`${text} is not above the acknowledgment ${ack}`);
       for (const other of blocks.slice(i + 1)) {
-        if (left < other.right && other.left < right) report(`${text} overlaps ${other.left}..${other.right}`);
+        if (left < other.right && other.left < right)
+          report(`${text} overlaps ${other.left}..${other.right}`);
       }
     }
   }

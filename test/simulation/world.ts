@@ -3,8 +3,8 @@ import { DirectStack } from '../../src/direct/index.ts';
 import {
   type CaptureSink,
   capture,
-  type Impairments,
   type ImpairedNetif,
+  type Impairments,
   impair,
   type Netif,
   type Offloads,
@@ -13,7 +13,7 @@ import {
 import type { Flow, StackStatistics } from '../../src/stack.ts';
 import type { TcpOptions } from '../../src/tcp/index.ts';
 import { SeededRandom, VirtualClock } from '../../src/time/index.ts';
-import { isLossy, type LineConditions } from './conditions.ts';
+import { isLossy, type LineConditions, usesCookies } from './conditions.ts';
 import type { Conversation } from './conversation.ts';
 import { Draw } from './draw.ts';
 import { Journal } from './journal.ts';
@@ -87,6 +87,7 @@ export class World {
         address,
         mtu: line.mtu,
         receiveBuffer: tcp.receiveBuffer ?? 4 << 20,
+        cookies: usesCookies(tcp),
         stations,
         stalls: line.stalls,
         draw: new Draw(random),
