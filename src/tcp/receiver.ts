@@ -123,7 +123,7 @@ export class Receiver {
   /** RCV.WND as the peer knows it. */
   get window(): number {
     const window = distance(this.edge, this.next);
-    return window > 0 ? window : 0;
+    return Math.max(window, 0);
   }
 
   /** Whether something above `sequence` has come out of order. */
@@ -285,7 +285,7 @@ export class Receiver {
     // Room that the field cannot tell of is nothing to write home about: without scaling, a large buffer
     // would make every ACK call for a window update, and two such ends answer each other for ever.
     const free = Math.min(limit - this.queue.cost, 0xffff << this.shift);
-    return advance(this.next, free > 0 ? free : 0);
+    return advance(this.next, Math.max(free, 0));
   }
 
   #isWorthwhile(growth: number): boolean {
