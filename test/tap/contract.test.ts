@@ -1,0 +1,53 @@
+import { describe } from 'vitest';
+import { DirectStack } from '../../src/direct/index.ts';
+import { openTap } from '../../src/netif/tap/index.ts';
+import { SocketStack } from '../../src/socket/index.ts';
+import { type Network, stackContract } from '../contract/contract.ts';
+import { canTap } from './support/kernel-host.ts';
+
+const skip = canTap();
+let count = 0;
+
+/**
+ * Our stack and the kernel's, through a TAP device of the test's own. The kernel's
+ * end is in this namespace, where this process's sockets are; the addresses are
+ * those reserved for such measurements (RFC 2544).
+ */
+async function overTap(direct: 'client' | 'server', offloads: boolean): Promise<Network> {
+  const name = `mnd${process.pid % 100_000}-${count++ % 1000}`;
+  const netif = openTap({ name, hostAddress: '198.18.93.1/24', offloads });
+  const ours = new DirectStack({ netif, ipv4: '198.18.93.2/24' });
+  const kernel = new SocketStack({ closeTimeoutMs: 500 });
+  await ours.ready();
+  const close = async (): Promise<void> => {
+    await Promise.all([ours.close(), kernel.close()]);
+  };
+  if (direct === 'server') {
+    return {
+      client: kernel,
+      server: ours,
+      clientAddress: '198.18.93.1',
+      serverAddress: '198.18.93.2',
+      close,
+    };
+  }
+  return {
+    client: ours,
+    server: kernel,
+    clientAddress: '198.18.93.2',
+    serverAddress: '198.18.93.1',
+    // On the link, and nobody answers for it.
+    blackHole: { host: '198.18.93.99', port: 9 },
+    close,
+  };
+}
+
+describe.skipIf(skip !== null)(`over TAP${skip ? `: ${skip}` : ''}`, () => {
+  for (const offloads of [true, false]) {
+    const how = offloads ? 'with offloads' : 'without offloads';
+    stackContract(`the kernel as client of our stack, ${how}`, () => overTap('server', offloads));
+    stackContract(`our stack as client of the kernel, ${how}`, () => overTap('client', offloads), {
+      blackHole: true,
+    });
+  }
+});
