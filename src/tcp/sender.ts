@@ -1,5 +1,6 @@
 import type { TcpConfig } from './config.ts';
 import type { Congestion } from './congestion/congestion.ts';
+import { Pacer } from './pacer.ts';
 import type { PathProbe } from './path-probe.ts';
 import { FAST, Recovery } from './recovery/recovery.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
@@ -10,10 +11,6 @@ import { advance, after, atOrAfter, atOrBefore, before, distance } from './seque
 import { ACK, FIN, PSH } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** The timer's granule: what may be sent ahead of the pacing rate. */
-const PACING_CREDIT_MS = 1;
-/** Segments that go without pacing: the initial window (RFC 6928 §4). */
-const PACING_BURST = 10;
 /** With `auto`, shorter paths than this are not paced: the timer would be coarser than their bursts. */
 const PACING_RTT_MS = 4;
 
@@ -78,9 +75,7 @@ export class Sender {
 
   /** When pacing lets the next segment go; Infinity while it does not hold one back. */
   pacedUntil = NEVER;
-  /** Bytes sent ahead of the pacing rate, as of `#aheadAt` (ms). */
-  #ahead = 0;
-  #aheadAt = 0;
+  readonly #pacer = new Pacer();
 
   /** Zero-window probing (RFC 9293 §3.8.6.1). */
   persistAt = NEVER;
@@ -156,17 +151,7 @@ export class Sender {
 
   /** When pacing lets something go. */
   #pacedTo(now: number): number {
-    if (this.#ahead === 0) return now;
-    const rate = this.#pacingRate();
-    if (rate === 0) return now;
-    // A short burst goes at once: what an application writes now and then is never held back.
-    const held = this.#aheadNow(now, rate) - PACING_BURST * this.segment;
-    return now + held / rate - PACING_CREDIT_MS;
-  }
-
-  /** What is left of the bytes that were sent ahead of the line, which takes them at `rate`. */
-  #aheadNow(now: number, rate: number): number {
-    return Math.max(0, this.#ahead - (now - this.#aheadAt) * rate);
+    return this.#pacer.readyAt(now, this.#pacingRate(), this.segment);
   }
 
   /**
@@ -178,13 +163,6 @@ export class Sender {
     if (rate === null || this.unsent >= this.segment || this.recovery.scoreboard.lostBytes > 0) return;
     const { pipe } = this;
     if (pipe < this.congestion.window && this.#pacedTo(now) <= now) rate.markAppLimited(pipe);
-  }
-
-  /** Counts `bytes` that were sent against the pacing rate. */
-  #pace(bytes: number, now: number): void {
-    const rate = this.#pacingRate();
-    this.#ahead = rate > 0 ? this.#aheadNow(now, rate) + bytes : 0;
-    this.#aheadAt = now;
   }
 
   /** Bytes per ms; 0 for no pacing. Above the window's own rate, so that pacing never is what limits. */
@@ -252,7 +230,7 @@ export class Sender {
     this.pathProbe?.repeated(sequence, now);
     scoreboard.retransmitted(id, end, now);
     recovery.onRetransmitted(length, now, id === scoreboard.first);
-    this.#pace(length, now);
+    this.#pacer.onSent(length, now, this.#pacingRate());
     this.segmentsSent++;
     this.lastSentAt = now;
     return true;
@@ -326,7 +304,7 @@ export class Sender {
     }
     this.probeSent = false;
     this.persistAt = NEVER;
-    this.#pace(length, now);
+    this.#pacer.onSent(length, now, this.#pacingRate());
     this.bytesSent += length;
     this.segmentsSent++;
     this.lastSentAt = now;
