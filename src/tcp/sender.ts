@@ -3,11 +3,12 @@ import type { Congestion } from './congestion/congestion.ts';
 import { Pacer } from './pacer.ts';
 import type { PathProbe } from './path-probe.ts';
 import { FAST, Recovery } from './recovery/recovery.ts';
+import { takeSacks } from './recovery/sacks.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
 import { NONE, type SegmentPool } from './recovery/segment-pool.ts';
 import type { Segment } from './segment.ts';
 import { SendQueue } from './send-queue.ts';
-import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
+import { advance, after, atOrBefore, before, distance } from './sequence.ts';
 import { ACK, FIN, PSH } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -421,7 +422,10 @@ export class Sender {
     this.checkApplicationLimited(now);
     delivery.begin(scoreboard);
     scoreboard.rate?.begin(this.limited, selective, now);
-    const duplicateBytes = selective ? this.#takeSacks(segment, ack, delivery) : 0;
+    const reach = Math.max(this.maxWindow, 0xffff);
+    const duplicateBytes = selective
+      ? takeSacks(segment.options, ack, this.una, this.next, reach, scoreboard, delivery)
+      : 0;
     let moved = 0;
     if (after(ack, before_)) {
       scoreboard.acknowledge(ack, delivery);
@@ -483,32 +487,6 @@ export class Sender {
       this.windowAcknowledgment = ack;
       if (window > this.maxWindow) this.maxWindow = window;
     }
-  }
-
-  /** RFC 2018, RFC 2883 §5: marks what the blocks tell; returns the bytes reported as received twice. */
-  #takeSacks(segment: Segment, ack: number, delivery: Delivery): number {
-    const { sackBlocks, sackLeft, sackRight } = segment.options;
-    let duplicateBytes = 0;
-    for (let i = 0; i < sackBlocks; i++) {
-      let left = sackLeft[i]!;
-      const right = sackRight[i]!;
-      if (!after(right, left) || after(right, this.next)) continue;
-      if (i === 0 && this.#isDuplicateReport(segment, ack, left, right)) {
-        duplicateBytes = distance(right, left);
-        continue;
-      }
-      if (atOrBefore(right, ack)) continue;
-      if (before(left, ack)) left = ack;
-      if (before(left, this.una)) continue;
-      this.recovery.scoreboard.sack(left, right, delivery);
-    }
-    return duplicateBytes;
-  }
-
-  #isDuplicateReport(segment: Segment, ack: number, left: number, right: number): boolean {
-    if (atOrBefore(right, ack)) return distance(ack, left) <= Math.max(this.maxWindow, 0xffff);
-    const { sackBlocks, sackLeft, sackRight } = segment.options;
-    return sackBlocks > 1 && atOrAfter(left, sackLeft[1]!) && atOrBefore(right, sackRight[1]!);
   }
 
   /** Everything below `ack` is done with. Returns the bytes of data among it. */
