@@ -1,6 +1,6 @@
 // Packs the package, installs it into an empty project, imports every entry point and runs it there:
 //   npm run test:pack [-- --json REPORT]
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,12 +60,22 @@ try {
     const [{ filename }] = Object.values(JSON.parse(packed));
     run('npm', 'install', '--no-audit', '--no-fund', '--omit=dev', `./${filename}`);
   });
-  for (const entry of Object.keys(exports).filter((key) => !key.endsWith('.json'))) {
+  // `./register` acts when it is imported; without its setting it says what is missing.
+  const entries = Object.keys(exports).filter((key) => !key.endsWith('.json') && key !== './register');
+  for (const entry of entries) {
     check(`imports ${name}${entry.slice(1)}`, () => {
       const script = `import * as entry from '${name}${entry.slice(1)}'; console.log(Object.keys(entry).length > 0)`;
       includes(run('node', '--input-type=module', '-e', script), 'true');
     });
   }
+  check('register says what it needs', () => {
+    const { status, stderr } = spawnSync('node', ['--import', `${name}/register`, '-e', '1'], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    if (status === 0) throw new Error('it began without MIRAGE_NET');
+    includes(stderr, 'MIRAGE_NET is not set');
+  });
   check('has a command', () => includes(run('npx', 'mirage-net', 'help', 'run'), '--netif'));
   check('runs an application in TypeScript', () => {
     writeFileSync(join(folder, 'app.ts'), APPLICATION);
