@@ -385,7 +385,12 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
   reopen(timeWait: TimeWait, segment: Segment): void {
     const { local, localPort, remote, remotePort } = timeWait;
     const listener = this.#listeners.find(local, localPort);
-    if (listener === null || !listener.takesSyn) {
+    if (listener === null) {
+      this.counters.outRsts++;
+      timeWait.refuse(segment);
+      return;
+    }
+    if (!listener.takesSyn) {
       timeWait.acknowledge();
       return;
     }

@@ -2,10 +2,10 @@ import type { IpAddress } from '../address/index.ts';
 import type { IpPath } from '../ip.ts';
 import type { Connection } from './connection.ts';
 import type { Endpoint } from './demux.ts';
-import { emitAck, emitTimestamped } from './emit.ts';
+import { emitAck, emitReset, emitTimestamped } from './emit.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, before } from './sequence.ts';
-import { ACK } from './wire.ts';
+import { ACK, RST } from './wire.ts';
 
 /** What a time-wait needs of the layer. */
 export interface TimeWaitHost {
@@ -88,6 +88,12 @@ export class TimeWait implements Endpoint {
   /** An ISN for the next incarnation has to be above this. */
   get sendNext(): number {
     return this.#sendNext;
+  }
+
+  /** Answers a SYN for a new connection that nobody listens for: an ACK of the old one would not end it. */
+  refuse(syn: Segment): void {
+    const acknowledgment = advance(syn.sequence, syn.length);
+    emitReset(this.#path, this.localPort, this.remotePort, 0, acknowledgment, RST | ACK);
   }
 
   acknowledge(): void {

@@ -97,11 +97,17 @@ export class Script {
     readonly mayRetransmit?: boolean;
   }): void {
     const outage = this.#outage ? { connect: SILENT } : {};
-    const { patienceMs = this.#patience(), connectAfterMs = 0, ...rest } = options;
+    const cookies = usesCookies(this.#world.hosts[options.server]!.plan.tcp);
+    // One end may be brought back by a cookie when the other is gone: it finds out, but late.
+    const patienceMs = cookies ? 1_500_000 : (options.patienceMs ?? this.#patience());
+    const keepAlive = cookies ? { keepAlive: true } : {};
+    const { connectAfterMs = 0, ...rest } = options;
     const tolerance = this.#withCookies({ ...NOTHING_ELSE, ...outage, ...options.tolerance }, options.server);
     this.#world.conversations.push(
       new Conversation(this.#world, {
         ...rest,
+        clientRole: { ...rest.clientRole, ...keepAlive },
+        serverRole: { ...rest.serverRole, ...keepAlive },
         connectAfterMs,
         patienceMs,
         tolerance,
@@ -114,8 +120,8 @@ export class Script {
     if (!usesCookies(this.#world.hosts[server]!.plan.tcp)) return tolerance;
     return {
       ...tolerance,
-      client: [...tolerance.client, 'ECONNRESET'],
-      server: [...tolerance.server, 'ECONNRESET'],
+      client: [...tolerance.client, 'ECONNRESET', 'ETIMEDOUT'],
+      server: [...tolerance.server, 'ECONNRESET', 'ETIMEDOUT'],
       mayMissServer: true,
     };
   }

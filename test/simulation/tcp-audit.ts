@@ -77,7 +77,8 @@ export class TcpAudit {
     if (segment.sackPermitted && !offer.sackPermitted) report('SACK that was not offered');
     if (segment.stamp !== null && offer.stamp === null) report('timestamps that were not offered');
     life.answers(offer, segment);
-    life.sentWindow(1, segment.window, report);
+    // The field of a SYN cannot tell what a scaled one may have told already: only the first is news.
+    if (!life.hasOffered) life.sentWindow(1, segment.window, report);
   }
 }
 
@@ -123,6 +124,10 @@ class Life {
     this.initial = syn.sequence;
     this.ownSyn = syn;
     this.#latestStamp = syn.stamp;
+  }
+
+  get hasOffered(): boolean {
+    return this.#offered > 0;
   }
 
   /** Our SYN-ACK answers `offer`. */
@@ -193,7 +198,8 @@ class Life {
           report(`a reset at ${at}, sent were ${this.#sentTo}`);
         }
       }
-      if ((flags & ACK) !== 0) this.#reset = true;
+      // That of a refused SYN begins at 0 and is not this connection's.
+      if ((flags & ACK) !== 0 && segment.sequence !== 0) this.#reset = true;
       return;
     }
     if (this.#host.cookies && this.#risesAgain(segment)) this.#afterlife = true;

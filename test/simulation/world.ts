@@ -45,6 +45,8 @@ export interface Host {
 /** Virtual time from the last close until nothing but sleeping entries may be left: 2 MSL, FIN-WAIT-2, ARP, reassembly. */
 const AFTERGLOW_MS = 300_000;
 const WATCH_MS = 1000;
+/** From a server's `onFlow` until its client's `connect` answers, at most: the way back of a SYN-ACK that came, and no more. */
+const UNCLAIMED_MS = 20_000;
 
 /** Many stacks on one bridge, one clock, one journal. */
 export class World {
@@ -118,8 +120,17 @@ export class World {
   readonly accept = (flow: Flow): void => {
     const key = `${flow.local.port}:${flow.remote.port}`;
     const accept = this.#claims.get(key)?.shift();
-    if (accept !== undefined) accept(flow);
-    else this.#unclaimed.set(key, [...(this.#unclaimed.get(key) ?? []), flow]);
+    if (accept !== undefined) {
+      accept(flow);
+      return;
+    }
+    this.#unclaimed.set(key, [...(this.#unclaimed.get(key) ?? []), flow]);
+    // Whoever connected has given up, or was brought back by a cookie: nobody will ask for it.
+    this.clock
+      .alarm(() => {
+        if (this.#unclaimed.get(key)?.includes(flow) === true) flow.abort();
+      })
+      .set(this.clock.now() + UNCLAIMED_MS);
   };
 
   /** Replaces a line's impairments for a while, or for ever. */
