@@ -31,6 +31,8 @@ const DEFAULT_MSS_IPV4 = 536;
 const DEFAULT_MSS_IPV6 = 1220;
 /** What `write` queues at least before it asks to wait. */
 const LEAST_SEND_BUFFER = 256 << 10;
+/** Between answers to segments that are unacceptable and carry nothing. */
+const BARE_ANSWER_MS = 500;
 /** ECT(0) (RFC 3168 §5). */
 const ECN_CAPABLE = { trafficClass: 2 } as const;
 
@@ -100,6 +102,7 @@ export class Connection implements Endpoint, Emitter {
   readonly ecn = new EcnState();
   readonly keepAlive: KeepAlive;
   #accounted = 0;
+  #answeredBareAt = Number.NEGATIVE_INFINITY;
   /** What the peer's SYN announced. */
   peerMss: number;
   #pathMtu = 0;
@@ -277,6 +280,14 @@ export class Connection implements Endpoint, Emitter {
   }
 
   // ---------------------------------------------------------------- sending
+
+  /** Whether an unacceptable segment without text may be answered now (RFC 5961 §7, per connection). */
+  mayAnswerBare(): boolean {
+    const { now } = this.host;
+    if (now - this.#answeredBareAt < BARE_ANSWER_MS) return false;
+    this.#answeredBareAt = now;
+    return true;
+  }
 
   /** Sends all that may go now. */
   output(): void {

@@ -159,10 +159,10 @@ function isWithinWindow(connection: Connection, segment: Segment): boolean {
   return false;
 }
 
-/** An ACK in return; to bare ACKs only within a limit, or two confused ends would answer each other for ever. */
+/** An ACK in return; to bare ACKs only now and then, or two confused ends would answer each other for ever. */
 function answerUnacceptable(connection: Connection, segment: Segment): void {
   if (segment.length > 0 || isKeepAlive(connection, segment)) connection.receiver.ackNow = true;
-  else challenge(connection);
+  else if (connection.mayAnswerBare()) challenge(connection);
 }
 
 /** RFC 9293 §3.8.4: a bare segment one number below what is expected asks for an ACK. */

@@ -126,7 +126,10 @@ export class Recovery {
     if (event.acknowledged > 0 && delivery.isAmbiguous) delivery.sampleSentAt = -1;
     if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
     // Retransmitted segments tell nothing by themselves (Karn); an echoed timestamp does.
-    else if (event.acknowledged > 0 && event.echoRttMs >= 0) this.rtt.sampleCoarse(event.echoRttMs);
+    // But not where the peer had it twice: the echo may be the first one's.
+    else if (event.acknowledged > 0 && event.echoRttMs >= 0 && event.duplicateBytes === 0) {
+      this.rtt.sampleCoarse(event.echoRttMs);
+    }
     if (event.acknowledged > 0) {
       this.retries = 0;
       // Only a sample says that the backed-off timeout is no longer needed (RFC 6298 §5, note to 5.7).
