@@ -26,6 +26,7 @@ export interface DirectRunOptions extends CommonRunOptions {
   /** CIDR of the kernel's end of a TAP. */
   readonly hostIp?: string;
   /** CIDR of the stack. */
+  /** `10.0.0.2/24`, or `dhcp`. */
   readonly ip: string;
   readonly gateway?: string;
   readonly pcap?: string;
@@ -128,7 +129,7 @@ function parseRun(argv: readonly string[]): Command {
   if (values.ip === undefined) {
     throw new UsageError('--net direct needs an address for the stack, as in --ip 10.0.0.2/24.');
   }
-  const ip = parseCidr('ip', values.ip);
+  const ip = values.ip === 'dhcp' ? values.ip : parseCidr('ip', values.ip);
   const { gateway, pcap } = values;
   if (gateway !== undefined) parseAddress('gateway', gateway);
   if (values.snaplen !== undefined && pcap === undefined) {

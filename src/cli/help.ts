@@ -22,7 +22,7 @@ The interface of --net direct
   --netif tap:NAME   a Linux TAP device; it is made if there is none of that name
                      (needs root or CAP_NET_ADMIN) and goes away at the end
   --netif fd:N       a TAP that the parent process has opened as descriptor N
-  --ip CIDR          the stack's address, as in 10.0.0.2/24
+  --ip CIDR|dhcp     the stack's address, as in 10.0.0.2/24, or from a DHCP server
   --host-ip CIDR     gives the kernel's end of the TAP an address and brings it up
   --gateway IP       where packets for other networks go
   --no-offloads      one ordinary frame per packet, every checksum in software

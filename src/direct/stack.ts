@@ -1,29 +1,31 @@
 import { IpAddress, Prefix } from '../address/index.ts';
-import { NetError } from '../errors.ts';
+import type { Resolver } from '../dns/index.ts';
 import type { Netif } from '../netif/netif.ts';
 import type { Stack, StackStatistics } from '../stack.ts';
 import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
 import { type Clock, CryptoRandom, type Random, RealClock, TimerWheel } from '../time/index.ts';
 import { DirectUdp, UdpLayer } from '../udp/index.ts';
-import { type DirectIpv6Options, parseIpv6Options, stripZone } from './ipv6.ts';
+import { DhcpInterface, type DhcpOptions } from './dhcp.ts';
+import { type DirectIpv6Options, parseIpv6Options } from './ipv6.ts';
+import { type NameOptions, Names } from './names.ts';
 import { Network } from './network.ts';
 
 /** How long `close` waits for the peers to acknowledge what is left, before it resets them. */
 const CLOSE_GRACE_MS = 2000;
 
-export interface DirectStackOptions extends DirectIpv6Options {
+export interface DirectStackOptions extends DirectIpv6Options, NameOptions {
   /** Started and, at the end, closed by the stack. */
   readonly netif: Netif;
-  /** Our address and prefix length: `10.0.0.2/24`. */
-  readonly ipv4: string;
+  /** Our address and prefix length: `10.0.0.2/24`; or `dhcp`, to ask the network for one. */
+  readonly ipv4: 'dhcp' | (string & {});
+  /** With `ipv4: 'dhcp'`. */
+  readonly dhcp?: DhcpOptions;
   /** IPv4 address of the default router. */
   readonly gateway?: string;
-  /** Static host names for `resolve`, as in `/etc/hosts`. `localhost` is always known. */
-  readonly hosts?: Readonly<Record<string, string | readonly string[]>>;
   /**
    * Asks the network whether our addresses are free before they are used: five to
-   * eight seconds for IPv4 (RFC 5227; default false), one to two for IPv6 (RFC 4862
-   * §5.4, which demands it; default true).
+   * eight seconds for IPv4 (RFC 5227; default false, but true for one from DHCP, as RFC
+   * 2131 §4.4.1 wants), one to two for IPv6 (RFC 4862 §5.4, which demands it; default true).
    */
   readonly probeAddress?: boolean;
   /** Told when another station uses our address. */
@@ -51,7 +53,8 @@ export class DirectStack implements Stack {
   readonly #udp: UdpLayer;
   readonly #timers: TimerWheel;
   readonly #clock: Clock;
-  readonly #hosts: ReadonlyMap<string, readonly string[]>;
+  readonly #dhcp: DhcpInterface | null;
+  readonly #names: Names;
   #ready: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
@@ -60,31 +63,29 @@ export class DirectStack implements Stack {
     const { netif, clock = new RealClock(), random = new CryptoRandom(), onConflict, onDown } = options;
     this.#clock = clock;
     this.#timers = new TimerWheel(clock);
-    const address = Prefix.parse(options.ipv4);
-    if (!address.address.isIpv4) throw new TypeError(`not an IPv4 address: ${options.ipv4}`);
+    const address = options.ipv4 === 'dhcp' ? null : Prefix.parse(options.ipv4);
+    if (address?.address.isIpv4 === false) throw new TypeError(`not an IPv4 address: ${options.ipv4}`);
+    const gateway = options.gateway === undefined ? null : IpAddress.parse(options.gateway);
     this.network = new Network({
       netif,
       clock,
       timers: this.#timers,
       random,
       address,
-      gateway: options.gateway === undefined ? null : IpAddress.parse(options.gateway),
+      gateway,
       probe: options.probeAddress ?? false,
       ipv6: parseIpv6Options(options),
       ...(options.defaultTtl === undefined ? {} : { defaultTtl: options.defaultTtl }),
-      ...(onConflict === undefined
-        ? {}
-        : {
-            onConflict: ({ address: contested, mac }) =>
-              onConflict({ address: contested.toString(), mac: mac.toString() }),
-          }),
+      onConflict: ({ address: contested, mac, outcome }) => {
+        if (outcome === 'contested' && !contested.includes(':')) this.#dhcp?.contested();
+        onConflict?.({ address: contested, mac: mac.toString() });
+      },
       onClosed: (error) => {
         if (this.#closing !== null) return;
         this.#tcp.linkDown();
         onDown?.(error);
       },
     });
-    this.#hosts = hostTable(options.hosts ?? {}, this.network.ipv6 !== null);
     const resolve = (name: string): Promise<string[]> => this.resolve(name);
     this.#tcp = new TcpLayer({
       ip: this.network,
@@ -96,22 +97,39 @@ export class DirectStack implements Stack {
     this.tcp = new DirectTcp(this.#tcp, clock, resolve);
     this.#udp = new UdpLayer({ ip: this.network, random });
     this.udp = new DirectUdp(this.#udp, resolve);
+    const { network, tcp, udp } = this;
+    this.#dhcp =
+      address === null
+        ? new DhcpInterface({
+            ...options.dhcp,
+            network,
+            udp: this.#udp,
+            clock,
+            timers: this.#timers,
+            random,
+            gateway,
+            probe: options.probeAddress ?? true,
+          })
+        : null;
+    this.#names = new Names({ names: options, network, dhcp: this.#dhcp, tcp, udp, clock, random });
   }
 
-  /** Starts the stack; resolves when its address may be used. Rejects with `EADDRNOTAVAIL` if it is taken. */
+  /** Asks the DNS for more than addresses: `SRV`, `TXT`, `PTR`. */
+  get dns(): Resolver {
+    return this.#names.resolver;
+  }
+
+  /**
+   * Starts the stack; resolves when its address may be used. Rejects with
+   * `EADDRNOTAVAIL` if it is taken, `ETIMEDOUT` if no DHCP server gives one.
+   */
   ready(): Promise<void> {
-    this.#ready ??= this.network.start();
+    this.#ready ??= Promise.all([this.network.start(), this.#dhcp?.start()]).then(() => {});
     return this.#ready;
   }
 
-  async resolve(hostname: string): Promise<string[]> {
-    const literal = IpAddress.tryParse(hostname);
-    if (literal !== null) return [literal.toString()];
-    const zoned = stripZone(hostname, this.network.netif.name);
-    if (zoned !== null) return [zoned.toString()];
-    const known = this.#hosts.get(hostname.toLowerCase().replace(/\.$/, ''));
-    if (known === undefined) throw new NetError('ENOTFOUND', { syscall: 'getaddrinfo', address: hostname });
-    return this.network.sort(known.map((address) => IpAddress.parse(address))).map(String);
+  resolve(hostname: string): Promise<string[]> {
+    return this.#names.resolve(hostname);
   }
 
   statistics(): StackStatistics {
@@ -119,6 +137,8 @@ export class DirectStack implements Stack {
       ...this.network.statistics(),
       tcp: this.#tcp.statistics(),
       udp: this.#udp.statistics(),
+      ...(this.#dhcp === null ? {} : { dhcp: this.#dhcp.statistics() }),
+      dns: this.#names.resolver.statistics(),
       timers: this.#timers.pending,
     };
   }
@@ -130,6 +150,7 @@ export class DirectStack implements Stack {
 
   async #close(): Promise<void> {
     await this.#drain();
+    await this.#dhcp?.stop();
     this.#tcp.close();
     this.#udp.close();
     await this.network.close();
@@ -153,21 +174,4 @@ export class DirectStack implements Stack {
       alarm.set(this.#clock.now() + 1);
     });
   }
-}
-
-function hostTable(
-  hosts: Readonly<Record<string, string | readonly string[]>>,
-  ipv6: boolean,
-): ReadonlyMap<string, readonly string[]> {
-  const table = new Map<string, readonly string[]>([
-    ['localhost', ipv6 ? ['::1', '127.0.0.1'] : ['127.0.0.1']],
-  ]);
-  for (const [name, value] of Object.entries(hosts)) {
-    const addresses = typeof value === 'string' ? [value] : value;
-    table.set(
-      name.toLowerCase(),
-      addresses.map((address) => IpAddress.parse(address).toString()),
-    );
-  }
-  return table;
 }

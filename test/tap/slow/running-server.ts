@@ -42,7 +42,7 @@ export class RunningServer {
     this.namespace = `mnd-${process.pid}-server${count}`;
     execFileSync('ip', ['netns', 'add', this.namespace]);
     const setUp = `ip link set lo up
-      echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || echo reno > /proc/sys/net/ipv4/tcp_congestion_control`;
+      echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || true`;
     execFileSync('ip', ['netns', 'exec', this.namespace, 'sh', '-c', setUp], { stdio: 'ignore' });
     const addresses = ['--netif', `tap:${this.device}`, '--host-ip', '10.0.0.1/24', '--ip', `${SERVER}/24`];
     this.child = spawn(
