@@ -194,7 +194,7 @@ function parseNetif(text: string): NetifSpec {
 function parseCidr(option: string, text: string): string {
   if (text === 'dhcp') {
     throw new UsageError(
-      `--${option} dhcp is not built in this version; give an address, as in 10.0.0.2/24.`,
+      `--${option} dhcp: the kernel's end is given an address, as in 10.0.0.1/24; only --ip can be dhcp.`,
     );
   }
   let prefix: Prefix;

@@ -57,7 +57,7 @@ describe('mirage-net run', () => {
     ['run app.js --netif xen:0 --ip 10.0.0.2/24', /xen: is not built in this version/],
     ['run app.js --netif stream:/x --ip 10.0.0.2/24', /stream: is not built in this version/],
     ['run app.js --netif eth0 --ip 10.0.0.2/24', /tap:NAME/],
-    ['run app.js --netif tap:mnd0 --ip dhcp', /dhcp is not built in this version/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --host-ip dhcp', /the kernel's end/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2', /10.0.0.2\/24/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2/33', /prefix length/],
     ['run app.js --netif tap:mnd0 --ip fd00::2/64', /IPv6 is not built/],
