@@ -2,8 +2,8 @@ import type { MacAddress } from '../address/index.ts';
 import { allocate, copy, EMPTY } from '../bytes/index.ts';
 import type { Ethernet } from '../ethernet/index.ts';
 import type { IpErrorKind } from '../ip.ts';
+import { completeChecksum } from '../netif/index.ts';
 import { CHECKSUM_PARTIAL, Frame } from '../netif/netif.ts';
-import { completeChecksum } from './complete.ts';
 
 /** What may wait in our memory for a full device; then paths that would add to it answer null. */
 const BACKLOG_BYTES = 256 * 1024;
@@ -131,7 +131,7 @@ export class Outbox {
   /** Finishes a partial checksum, whatever the device does. */
   complete(frame: Frame): void {
     if (frame.checksum !== CHECKSUM_PARTIAL) return;
-    completeChecksum(frame);
+    completeChecksum(frame, frame.end);
     this.checksumsCompleted++;
   }
 
