@@ -1,6 +1,7 @@
 import type { TcpConfig } from '../config.ts';
 import type { AckSample, Congestion } from '../congestion/congestion.ts';
-import { after, atOrAfter, before, distance } from '../sequence.ts';
+import { atOrAfter, before, distance } from '../sequence.ts';
+import { LOSS_REPAIRED, LossProbe } from './loss-probe.ts';
 import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
 import { RttEstimator } from './rtt.ts';
@@ -15,9 +16,6 @@ export const FAST = 1;
 export const LOSS = 2;
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** RFC 8985 §7.2: the worst delayed ACK to expect when one segment is in flight. */
-const PROBE_DELAYED_ACK_MS = 200;
-const PROBE_FLOOR_MS = 2;
 
 /** What `Recovery` needs to know of the sender for one ACK. */
 export interface AckEvent {
@@ -78,11 +76,7 @@ export class Recovery {
   /** Bytes sent again in this recovery and not reported as duplicates. */
   #undoBytes = 0;
 
-  /** Probes since anything was last delivered. */
-  #unansweredProbes = 0;
-  #probeOutstanding = false;
-  #probeRepeated = false;
-  #probeEnd = 0;
+  readonly #probe = new LossProbe();
 
   /** When the retransmission, the loss probe, the reordering timer is due. */
   timeoutAt = NEVER;
@@ -94,7 +88,6 @@ export class Recovery {
   timeouts = 0;
   fastRecoveries = 0;
   spuriousRecoveries = 0;
-  probes = 0;
 
   constructor(pool: SegmentPool, config: TcpConfig, congestion: Congestion) {
     this.scoreboard = new Scoreboard(pool, congestion.rate);
@@ -112,7 +105,11 @@ export class Recovery {
 
   /** A loss probe is out of which nothing has been heard (RFC 8985 §7.4): its answer may come with nothing in flight. */
   get awaitsProbe(): boolean {
-    return this.#probeOutstanding;
+    return this.#probe.isOutstanding;
+  }
+
+  get probes(): number {
+    return this.#probe.sent;
   }
 
   /** The nearest of the three deadlines. */
@@ -135,7 +132,7 @@ export class Recovery {
       // Only a sample says that the backed-off timeout is no longer needed (RFC 6298 §5, note to 5.7).
       if (delivery.sampleSentAt >= 0 || event.echoRttMs >= 0) this.backoffs = 0;
     }
-    if (delivery.delivered > 0) this.#unansweredProbes = 0;
+    if (delivery.delivered > 0) this.#probe.onDelivered();
     if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt, una);
     // No retransmission is under way any more whose echo could be mistaken.
     if (this.phase === OPEN && this.scoreboard.repeatedBytes === 0) this.firstRetransmitAt = NEVER;
@@ -199,11 +196,7 @@ export class Recovery {
   #onDuplicateReports(event: AckEvent): void {
     if (event.duplicateBytes === 0) return;
     this.#undoBytes -= event.duplicateBytes;
-    if (this.#probeOutstanding && this.#probeRepeated && this.phase === OPEN) {
-      // The probe's copy arrived twice: nothing had been lost (RFC 8985 §7.4.2).
-      this.#probeOutstanding = false;
-      return;
-    }
+    if (this.phase === OPEN && this.#probe.takesDuplicate()) return;
     this.#rack.onDuplicateReported(event.next);
     // Before anything was sent again, a duplicate is the network's.
     const repeated = this.firstRetransmitAt !== NEVER;
@@ -344,7 +337,7 @@ export class Recovery {
     const { window, segment } = this.congestion;
     this.congestion.onLoss(Math.min(flight, Math.max(window, segment)), now);
     this.#rate.begin(flight - this.scoreboard.sackedBytes);
-    this.#probeOutstanding = false;
+    this.#probe.forget();
   }
 
   #begin(next: number): void {
@@ -401,7 +394,7 @@ export class Recovery {
     this.holdsRepair = false;
     this.#presumed = 0;
     this.#duplicateAcks = 0;
-    this.#probeOutstanding = false;
+    this.#probe.forget();
     this.#timedOutUna = una;
     this.backoffs++;
     this.retries++;
@@ -463,69 +456,42 @@ export class Recovery {
     }
   }
 
-  /**
-   * RFC 8985 §7.2, and beyond it: as long as the timeout is further away, a probe
-   * that nothing answers is repeated after twice the time, and so is the first
-   * hole in fast recovery, whose receiver acknowledges at once. On a short path
-   * the timeout's floor is many round trips, and a loss of the last thing in
-   * flight would cost all of them.
-   */
+  /** RFC 8985 §7.2. */
   #scheduleProbe(una: number, next: number, now: number, selective: boolean): void {
     this.probeAt = NEVER;
-    if (!selective || !this.#config.tailLossProbe || !this.#config.rack) return;
-    if (this.phase === LOSS) return;
-    let delay = 1000;
-    if (this.rtt.hasSample) {
-      delay = 2 * this.rtt.smoothedMs + PROBE_FLOOR_MS;
-      const alone = distance(next, una) <= this.congestion.segment;
-      if (alone && this.phase === OPEN) delay += PROBE_DELAYED_ACK_MS;
-    }
-    if (this.phase === OPEN && this.scoreboard.sackedBytes > 0) return;
-    delay *= 2 ** this.#unansweredProbes;
-    if (now + delay < this.timeoutAt) this.probeAt = now + delay;
-    // RFC 8985 §7.2: the first probe comes no later than the timeout would, and in its place.
-    else if (this.phase === OPEN && this.#unansweredProbes === 0) this.probeAt = this.timeoutAt;
+    if (!selective || !this.#config.tailLossProbe || !this.#config.rack || this.phase === LOSS) return;
+    const isOpen = this.phase === OPEN;
+    if (isOpen && this.scoreboard.sackedBytes > 0) return;
+    const isAlone = isOpen && distance(next, una) <= this.congestion.segment;
+    const at = now + this.#probe.delayMs(this.rtt, isAlone);
+    if (at < this.timeoutAt) this.probeAt = at;
+    // The first probe comes no later than the timeout would, and in its place.
+    else if (isOpen && this.#probe.isFirst) this.probeAt = this.timeoutAt;
   }
 
   /** A loss probe has gone out (RFC 8985 §7.3): the last segment again, or a new one. */
   onProbeSent(una: number, next: number, repeated: boolean, bytes: number, now: number): void {
-    this.probes++;
-    this.#unansweredProbes++;
-    this.#probeOutstanding = true;
-    this.#probeRepeated = repeated;
-    this.#probeEnd = next;
     if (repeated) {
       this.retransmits++;
       this.bytesRetransmitted += bytes;
     }
     // RFC 8985 §7.3: the timeout counts from the first probe; later ones do not put it off again.
-    if (this.#unansweredProbes === 1) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+    if (this.#probe.onSent(next, repeated)) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
     this.#scheduleProbe(una, next, now, true);
   }
 
   /** The first hole was repeated in fast recovery because nothing came back. */
   onRecoveryProbeSent(una: number, next: number, now: number): void {
-    this.probes++;
-    this.#unansweredProbes++;
+    this.#probe.onHoleRepeated();
     this.#scheduleProbe(una, next, now, true);
   }
 
-  /** RFC 8985 §7.4: the probe itself may have hidden a loss by repairing it. */
+  /** What a probe repaired was a loss like any other (RFC 8985 §7.4). */
   #endProbe(event: AckEvent, now: number): void {
-    if (!this.#probeOutstanding || before(event.una, this.#probeEnd)) return;
-    if (!this.#probeRepeated) {
-      this.#probeOutstanding = false;
-    } else if (after(event.una, this.#probeEnd)) {
-      // The repeated segment was needed: it would have been reported as a duplicate otherwise.
-      this.#probeOutstanding = false;
-      if (this.phase !== OPEN) return;
-      this.congestion.save();
-      this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, now);
-      this.congestion.onRecoveryEnd();
-    } else if (event.duplicate) {
-      // Original and probe both arrived, at a peer that reports no duplicates.
-      this.#probeOutstanding = false;
-    }
+    if (this.#probe.onAck(event.una, event.duplicate) !== LOSS_REPAIRED || this.phase !== OPEN) return;
+    this.congestion.save();
+    this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, now);
+    this.congestion.onRecoveryEnd();
   }
 
   clear(): void {
