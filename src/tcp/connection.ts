@@ -8,7 +8,7 @@ import type { TcpConfig } from './config.ts';
 import { createCongestion } from './congestion/create.ts';
 import type { Endpoint } from './demux.ts';
 import { EcnState } from './ecn.ts';
-import { emitReset, emitTimestamped, finish, writeHeader } from './emit.ts';
+import { emitBare, emitTimestamped, finish, writeHeader } from './emit.ts';
 import { sendSyn } from './handshake.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
@@ -441,7 +441,7 @@ export class Connection implements Endpoint, Emitter {
       const stamp = this.timestampNow;
       emitTimestamped(path, localPort, remotePort, sender.next, receiver.next, RST | ACK, 0, stamp, echo);
     } else {
-      emitReset(path, localPort, remotePort, sender.next, receiver.next, RST | ACK);
+      emitBare(path, localPort, remotePort, sender.next, receiver.next, RST | ACK);
     }
     host.counters.outRsts++;
     if (this.state === states.ESTABLISHED || this.state === states.CLOSE_WAIT) host.counters.estabResets++;

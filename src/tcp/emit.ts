@@ -112,18 +112,19 @@ export function emitSyn(
   return true;
 }
 
-/** A RST. False if the device is full. */
-export function emitReset(
+/** A segment of nothing but its header: a RST, or an ACK without options. False if the device is full. */
+export function emitBare(
   path: IpPath,
   sourcePort: number,
   destinationPort: number,
   sequence: number,
   acknowledgment: number,
   flags: number,
+  window = 0,
 ): boolean {
   const frame = path.reserve(PROTOCOL_TCP, wire.HEADER);
   if (frame === null) return false;
-  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, flags, 0);
+  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, flags, window);
   finish(path, frame);
   return true;
 }
@@ -145,22 +146,6 @@ export function emitTimestamped(
   if (frame === null) return false;
   writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, length, flags, window);
   writeTimestamps(frame.bytes, frame.start + wire.HEADER, timestampValue, timestampEcho);
-  finish(path, frame);
-  return true;
-}
-
-/** An ACK without options. False if the device is full. */
-export function emitAck(
-  path: IpPath,
-  sourcePort: number,
-  destinationPort: number,
-  sequence: number,
-  acknowledgment: number,
-  window: number,
-): boolean {
-  const frame = path.reserve(PROTOCOL_TCP, wire.HEADER);
-  if (frame === null) return false;
-  writeHeader(frame, sourcePort, destinationPort, sequence, acknowledgment, wire.HEADER, wire.ACK, window);
   finish(path, frame);
   return true;
 }

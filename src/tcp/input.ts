@@ -3,7 +3,7 @@
  * additions of RFC 7323 (timestamps), RFC 5961 (blind attacks) and RFC 2883.
  */
 import type { Connection } from './connection.ts';
-import { emitReset } from './emit.ts';
+import { emitBare } from './emit.ts';
 import { establish, takeFastOpenAnswer, takeSyn } from './handshake.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
@@ -360,6 +360,6 @@ function challenge(connection: Connection): void {
 
 /** RFC 9293 §3.10.7.3: `<SEQ=SEG.ACK><CTL=RST>`. */
 function sendReset(connection: Connection, segment: Segment): void {
-  emitReset(connection.path, connection.localPort, connection.remotePort, segment.acknowledgment, 0, RST);
+  emitBare(connection.path, connection.localPort, connection.remotePort, segment.acknowledgment, 0, RST);
   connection.host.counters.outRsts++;
 }

@@ -224,14 +224,19 @@ export class Sender {
     const { pool } = scoreboard;
     const sequence = pool.sequence[id]!;
     const length = Math.min(distance(pool.end[id]!, sequence), most);
-    const end = advance(sequence, length);
-    const hasFin = this.finSent && end === this.next;
-    const payload = hasFin ? length - 1 : length;
-    if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
+    if (!this.#emitAgain(sequence, length, now, via)) return false;
     this.pathProbe?.repeated(sequence, now);
-    scoreboard.retransmitted(id, end, now);
+    scoreboard.retransmitted(id, advance(sequence, length), now);
     recovery.onRetransmitted(length, now, id === scoreboard.first);
     this.#pacer.onSent(length, now, this.#pacingRate());
+    return true;
+  }
+
+  /** Emits sequence numbers that were sent before, our FIN among them where it is the last. */
+  #emitAgain(sequence: number, length: number, now: number, via: Emitter): boolean {
+    const hasFin = this.finSent && advance(sequence, length) === this.next;
+    const payload = hasFin ? length - 1 : length;
+    if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return false;
     this.segmentsSent++;
     this.lastSentAt = now;
     return true;
@@ -385,13 +390,9 @@ export class Sender {
     }
     const sequence = pool.sequence[last]!;
     const length = distance(pool.end[last]!, sequence);
-    const hasFin = this.finSent && pool.end[last] === this.next;
-    const payload = hasFin ? length - 1 : length;
-    if (!via.emit(hasFin ? FIN | ACK : ACK, sequence, distance(sequence, this.una), payload)) return;
+    if (!this.#emitAgain(sequence, length, now, via)) return;
     scoreboard.probed(last, now);
     recovery.onProbeSent(this.una, this.next, true, length, now);
-    this.segmentsSent++;
-    this.lastSentAt = now;
   }
 
   /**

@@ -11,7 +11,7 @@ import type { Timer, TimerWheel } from '../time/timers.ts';
 import { TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
 import { Connection } from './connection.ts';
 import { EndpointTable } from './demux.ts';
-import { emitReset } from './emit.ts';
+import { emitBare } from './emit.ts';
 import { FastOpenCookies } from './fast-open.ts';
 import { open } from './handshake.ts';
 import { type TcpCounters, tcpCounters } from './host.ts';
@@ -265,10 +265,10 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     if (path === null) return;
     this.counters.outRsts++;
     if (segment.hasAck) {
-      emitReset(path, destinationPort, sourcePort, segment.acknowledgment, 0, wire.RST);
+      emitBare(path, destinationPort, sourcePort, segment.acknowledgment, 0, wire.RST);
     } else {
       const ack = advance(segment.sequence, segment.length);
-      emitReset(path, destinationPort, sourcePort, 0, ack, wire.RST | wire.ACK);
+      emitBare(path, destinationPort, sourcePort, 0, ack, wire.RST | wire.ACK);
     }
   }
 

@@ -2,7 +2,7 @@ import type { IpAddress } from '../address/index.ts';
 import type { IpPath } from '../ip.ts';
 import type { Connection } from './connection.ts';
 import type { Endpoint } from './demux.ts';
-import { emitAck, emitReset, emitTimestamped } from './emit.ts';
+import { emitBare, emitTimestamped } from './emit.ts';
 import type { Segment } from './segment.ts';
 import { advance, after, before } from './sequence.ts';
 import { ACK, RST } from './wire.ts';
@@ -93,7 +93,7 @@ export class TimeWait implements Endpoint {
   /** Answers a SYN for a new connection that nobody listens for: an ACK of the old one would not end it. */
   refuse(syn: Segment): void {
     const acknowledgment = advance(syn.sequence, syn.length);
-    emitReset(this.#path, this.localPort, this.remotePort, 0, acknowledgment, RST | ACK);
+    emitBare(this.#path, this.localPort, this.remotePort, 0, acknowledgment, RST | ACK);
   }
 
   acknowledge(): void {
@@ -114,7 +114,7 @@ export class TimeWait implements Endpoint {
         echo,
       );
     } else {
-      emitAck(this.#path, localPort, remotePort, this.#sendNext, this.#receiveNext, this.#window);
+      emitBare(this.#path, localPort, remotePort, this.#sendNext, this.#receiveNext, ACK, this.#window);
     }
   }
 
