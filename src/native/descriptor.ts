@@ -1,5 +1,6 @@
 import { Errno, systemError } from './errno.ts';
 import { type Libc, libc, type NativeMemory } from './libc.ts';
+import { Mapping } from './mapping.ts';
 import { type Readiness, Watch } from './watch.ts';
 
 const O_RDWR = 0o2;
@@ -74,6 +75,11 @@ export class Descriptor {
     return result < 0 ? -this.#libc.errno() : result;
   }
 
+  /** An ioctl on the bytes at `offset` of `memory`, for the data path; 0 or more, or a negative error number. */
+  tryIoctlAt(request: number, memory: NativeMemory, offset: number): number {
+    return this.tryIoctlValue(request, memory.address + offset);
+  }
+
   /** As {@link tryIoctl}; throws with `name`, and the reason for that error number if there is one. */
   ioctl(
     request: number,
@@ -94,6 +100,11 @@ export class Descriptor {
     if (this.#libc.fcntl(this.fd, F_SETFL, flags | O_NONBLOCK) < 0) {
       throw systemError(this.#libc.errno(), `fcntl ${this.fd}`);
     }
+  }
+
+  /** Maps `length` bytes of the device; `offset` is what the device calls them. */
+  map(length: number, offset: number, name: string, reasons: Partial<Record<number, string>> = {}): Mapping {
+    return new Mapping(this.fd, length, offset, `mmap ${name}`, reasons);
   }
 
   /** Calls `readiness` from the event loop; close the watch before the descriptor. */

@@ -2,5 +2,6 @@
 export { AF_INET, AF_INET6, Descriptor, isRetry } from './descriptor.ts';
 export { Errno, errnoName, systemError } from './errno.ts';
 export { type Libc, libc, type NativeMemory } from './libc.ts';
+export { Mapping } from './mapping.ts';
 export { allocateNative, locate } from './memory.ts';
 export { type Readiness, Watch } from './watch.ts';

@@ -36,10 +36,22 @@ export interface Libc {
   /** With a value in place of the pointer. */
   ioctlValue(fd: number, request: number, argument: number): number;
   socket(family: number, type: number, protocol: number): number;
+  /** The address, or -1. */
+  mmap(
+    address: number,
+    length: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+  ): number;
+  munmap(address: number, length: number): number;
   /** The reason for the -1 of the call just made. */
   errno(): number;
   /** Where the first byte of `bytes` lies; less than 2^53 on every Linux. */
   addressOf(bytes: Uint8Array): number;
+  /** Memory that is not V8's as bytes; nothing keeps it from being unmapped. */
+  view(address: number, length: number): ArrayBuffer;
   /** Readiness of a descriptor in Node's event loop; see {@link Watch}, which tames it. */
   poll(fd: number, interest: PollInterest, callback: PollCallback): node.PollHandle;
 }
@@ -84,8 +96,18 @@ function load(): Libc {
     ioctl: c.func('ioctl', 'int', ['int', 'ulong', 'void *']) as unknown as Libc['ioctl'],
     ioctlValue: c.func('ioctl', 'int', ['int', 'ulong', 'ulong']) as unknown as Libc['ioctlValue'],
     socket: c.func('socket', 'int', ['int', 'int', 'int']) as unknown as Libc['socket'],
+    mmap: c.func('mmap', 'intptr_t', [
+      'uintptr_t',
+      'size_t',
+      'int',
+      'int',
+      'int',
+      'intptr_t',
+    ]) as unknown as Libc['mmap'],
+    munmap: c.func('munmap', 'int', ['uintptr_t', 'size_t']) as unknown as Libc['munmap'],
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),
+    view: (address, length) => koffi.view(BigInt(address), length),
     poll: koffi.node.poll as unknown as Libc['poll'],
   };
 }

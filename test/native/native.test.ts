@@ -40,6 +40,32 @@ describe('systemError', () => {
   });
 });
 
+describe.skipIf(!linux)('Mapping', () => {
+  it('is memory of the device, and zeroes once it is unmapped', () => {
+    const descriptor = Descriptor.open('/dev/zero');
+    const mapping = descriptor.map(8192, 0, '/dev/zero');
+    mapping.bytes[4096] = 7;
+    expect(mapping.bytes).toHaveLength(8192);
+    // The kernel sees it at the address that it is said to have.
+    const pipe = Descriptor.open('/dev/null');
+    expect(pipe.write(mapping, 4096, 1)).toBe(1);
+    mapping.unmap();
+    mapping.unmap();
+    expect(mapping.bytes[4096]).toBe(0);
+    mapping.bytes[4096] = 9;
+    expect(mapping.bytes[4096]).toBe(9);
+    descriptor.close();
+    pipe.close();
+  });
+
+  it('that the device refuses says why', () => {
+    const descriptor = Descriptor.open('/dev/null');
+    const map = () => descriptor.map(4096, 0, '/dev/null', { [Errno.ENODEV]: 'it has no memory' });
+    expect(map).toThrow('mmap /dev/null ENODEV: it has no memory');
+    descriptor.close();
+  });
+});
+
 describe.skipIf(!linux)('Descriptor', () => {
   const open: Descriptor[] = [];
   const device = (path: string): Descriptor => {
