@@ -15,6 +15,7 @@ describe('openTap refuses before any system call', () => {
     ['another format', { name: 'tap%s' }, /one %d/],
     ['two formats', { name: 'tap%d%d' }, /one %d/],
     ['name and descriptor', { name: 'tap0', fd: 3 }, /not both/],
+    ['queues of a descriptor', { fd: 3, multiQueue: true }, /an fd is one queue/],
     ['a negative descriptor', { fd: -1 }, /fd -1/],
     ['half a descriptor', { fd: 1.5 }, /fd 1.5/],
     ['a tiny MTU', { mtu: 67 }, /mtu 67 is not an integer within 68..65521/],

@@ -114,6 +114,30 @@ describe.skipIf(skip !== null)(`TAP, with the kernel at the other end${skip ? `:
     );
   });
 
+  it('opens several queues of one device, over which the kernel spreads flows', async () => {
+    const mac = '02:00:00:00:00:77';
+    const host = kernel({ tap: { multiQueue: true, mac }, queues: 2 });
+    const stations = host.queues.map((queue) => new Station(queue, OURS));
+    expect(stations).toHaveLength(2);
+    await kernelSends(host, 'first');
+    const received = (): number[] => stations.map((station) => station.of(UDP).length);
+    await until('the first datagram', () => received().some((count) => count > 0));
+    // A socket of its own each: what spreads flows is a hash of their ports.
+    await host.exec('bash', ['-c', `for i in $(seq 40); do printf x > /dev/udp/${OURS}/7; done`]);
+    await until('41 datagrams', () => received()[0]! + received()[1]! === 41);
+    expect(Math.min(...received())).toBeGreaterThan(0);
+  });
+
+  it('refuses to open a device of one queue as one of several', () => {
+    const name = `mndq${process.pid % 1_000_000}`;
+    const one = openTap({ name });
+    try {
+      expect(() => openTap({ name, multiQueue: true })).toThrow(/not a TAP device with several queues/);
+    } finally {
+      void one.close();
+    }
+  });
+
   describe('offloads', () => {
     it('receives UDP with a partial checksum, and completes it', async () => {
       const { station } = await neighbours();

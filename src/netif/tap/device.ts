@@ -2,6 +2,7 @@ import { MacAddress } from '../../address/index.ts';
 import { Descriptor, Errno, systemError } from '../../native/index.ts';
 import { NO_OFFLOADS, type Offloads } from '../netif.ts';
 import {
+  IFF_MULTI_QUEUE,
   IFF_NO_PI,
   IFF_TAP,
   IFF_VNET_HDR,
@@ -68,11 +69,12 @@ export function attach(name: string, options: TapOptions): TapDevice {
     descriptor.ioctl(TUNGETFEATURES, features.bytes, 'TUNGETFEATURES');
     const headers = options.offloads !== false && (features.value & IFF_VNET_HDR) !== 0;
     const request = new InterfaceRequest(name);
-    request.flags = IFF_TAP | IFF_NO_PI | (headers ? IFF_VNET_HDR : 0);
+    const queues = options.multiQueue === true ? IFF_MULTI_QUEUE : 0;
+    request.flags = IFF_TAP | IFF_NO_PI | queues | (headers ? IFF_VNET_HDR : 0);
     descriptor.ioctl(TUNSETIFF, request.bytes, `TUNSETIFF ${name}`, {
       [Errno.EPERM]: UNPRIVILEGED,
       [Errno.EBUSY]: `${name} is in use: another process (or this one) has it open`,
-      [Errno.EINVAL]: `${name} exists and is not a TAP device with one queue`,
+      [Errno.EINVAL]: `${name} exists and is not a TAP device with ${queues === 0 ? 'one queue' : 'several queues'}`,
     });
     if (headers) {
       // A persistent device may still have the length that its last user asked for.

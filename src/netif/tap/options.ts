@@ -12,6 +12,12 @@ export interface TapOptions {
    * with the privilege to open one. `close()` closes it.
    */
   readonly fd?: number;
+  /**
+   * The device has several queues, and this opens one of them: each further call
+   * with the same `name` opens another, which the kernel spreads flows over. They
+   * are one station, so give all of them one `mac`. Default false.
+   */
+  readonly multiQueue?: boolean;
   /** Whether the device stays when it is closed; left as it is if not given. */
   readonly persist?: boolean;
   /** Largest IP packet in bytes, set on the kernel's end too. Default: what the kernel's end has (1500 on a new device). */
@@ -51,9 +57,11 @@ const SMALLEST_MTU = 68;
  * @throws NetError `EINVAL` that names the option
  */
 export function checkOptions(options: TapOptions): void {
-  const { name, fd, mtu, batchFrames, queueFrames, sendBuffer } = options;
+  const { name, fd, multiQueue, mtu, batchFrames, queueFrames, sendBuffer } = options;
   if (name !== undefined && fd !== undefined) throw invalid('give name or fd, not both');
   if (name !== undefined) checkName(name);
+  if (multiQueue === true && fd !== undefined)
+    throw invalid('multiQueue is for devices by name; an fd is one queue');
   if (fd !== undefined && (!Number.isInteger(fd) || fd < 0)) throw invalid(`fd ${fd} is not a descriptor`);
   checkRange('mtu', mtu, SMALLEST_MTU, LARGEST_MTU);
   checkRange('batchFrames', batchFrames, 1, 65536);

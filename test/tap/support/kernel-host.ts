@@ -38,6 +38,8 @@ export interface KernelHostOptions {
   readonly mtu?: number;
   /** Of the TCP in the namespace. Default cubic, or reno where the kernel allows namespaces no cubic. */
   readonly congestionControl?: string;
+  /** How often the device is opened, for a TAP with `multiQueue`. Default 1. */
+  readonly queues?: number;
   /** For `openTap`, besides the name. */
   readonly tap?: Omit<TapOptions, 'name' | 'fd' | 'hostAddress' | 'mtu' | 'up'>;
 }
@@ -74,6 +76,8 @@ export class KernelHost {
   /** Address of the kernel's end, without prefix length. */
   readonly address: string;
   readonly tap: TapNetif;
+  /** `tap` and the device's further queues. */
+  readonly queues: readonly TapNetif[];
   readonly #children = new Set<ChildProcess>();
   #closed = false;
 
@@ -87,7 +91,9 @@ export class KernelHost {
     ip(['netns', 'add', this.namespace]);
     alive.add(this);
     try {
-      this.tap = openTap({ ...options.tap, name: this.device, mtu });
+      const open = (): TapNetif => openTap({ ...options.tap, name: this.device, mtu });
+      this.queues = Array.from({ length: options.queues ?? 1 }, open);
+      this.tap = this.queues[0]!;
     } catch (error) {
       this.#remove();
       throw error;
@@ -164,7 +170,7 @@ export class KernelHost {
     const ended = children.map((child) => new Promise((resolve) => child.once('close', resolve)));
     for (const child of children) child.kill('SIGKILL');
     await Promise.all(ended);
-    await this.tap.close();
+    for (const queue of this.queues) await queue.close();
     this.#remove();
   }
 
