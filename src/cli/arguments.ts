@@ -1,32 +1,31 @@
 import { parseArgs } from 'node:util';
 import { IpAddress, Prefix } from '../address/index.ts';
 import { UsageError } from './errors.ts';
+import { type HelpTopic, isHelpTopic } from './help.ts';
 import { type ImpairSpec, parseImpairment } from './impairment.ts';
+import { IPERF3_OPTIONS, type Iperf3Options, readIperf3 } from './iperf3-arguments.ts';
+import { parseCount } from './numbers.ts';
 
 export type NetifSpec =
   | { readonly kind: 'tap'; readonly name: string }
   | { readonly kind: 'fd'; readonly fd: number };
 
-interface CommonRunOptions {
-  /** Path of the application's module. */
-  readonly app: string;
-  readonly args: string[];
+interface CommonStackOptions {
   /** Prints the stack's counters when the command ends. */
   readonly stats: boolean;
 }
 
-export interface SocketRunOptions extends CommonRunOptions {
+export interface SocketStackOptions extends CommonStackOptions {
   readonly net: 'socket';
 }
 
-export interface DirectRunOptions extends CommonRunOptions {
+export interface DirectStackOptions extends CommonStackOptions {
   readonly net: 'direct';
   readonly netif: NetifSpec;
   readonly offloads: boolean;
   /** CIDR of the kernel's end of a TAP. */
   readonly hostIp?: string;
-  /** CIDR of the stack. */
-  /** `10.0.0.2/24`, or `dhcp`. */
+  /** CIDR of the stack: `10.0.0.2/24`, or `dhcp`. */
   readonly ip: string;
   readonly gateway?: string;
   readonly pcap?: string;
@@ -35,12 +34,20 @@ export interface DirectRunOptions extends CommonRunOptions {
   readonly impair?: ImpairSpec;
 }
 
-export type RunOptions = SocketRunOptions | DirectRunOptions;
+/** Which stack, over what. */
+export type StackOptions = SocketStackOptions | DirectStackOptions;
+
+export type RunOptions = StackOptions & {
+  /** Path of the application's module. */
+  readonly app: string;
+  readonly args: string[];
+};
 
 export type Command =
   | { readonly kind: 'run'; readonly options: RunOptions }
+  | { readonly kind: 'iperf3'; readonly stack: StackOptions; readonly test: Iperf3Options }
   | { readonly kind: 'demo'; readonly pcap?: string; readonly seconds: number }
-  | { readonly kind: 'help'; readonly topic: 'mirage-net' | 'run' | 'demo' }
+  | { readonly kind: 'help'; readonly topic: HelpTopic }
   | { readonly kind: 'version' };
 
 /** Reads the words after `mirage-net`. Throws {@link UsageError}. */
@@ -51,20 +58,22 @@ export function parseCommand(argv: readonly string[]): Command {
     case 'help':
     case '--help':
     case '-h':
-      return { kind: 'help', topic: rest[0] === 'run' || rest[0] === 'demo' ? rest[0] : 'mirage-net' };
+      return { kind: 'help', topic: isHelpTopic(rest[0]) ? rest[0] : 'mirage-net' };
     case '--version':
     case '-v':
       return { kind: 'version' };
     case 'run':
       return parseRun(rest);
+    case 'iperf3':
+      return parseIperf3(rest);
     case 'demo':
       return parseDemo(rest);
     default:
-      throw new UsageError(`There is no command "${name}": it is "run", "demo" or "help".`);
+      throw new UsageError(`There is no command "${name}": it is "run", "iperf3", "demo" or "help".`);
   }
 }
 
-const RUN_OPTIONS = {
+const STACK_OPTIONS = {
   net: { type: 'string', default: 'direct' },
   netif: { type: 'string' },
   'no-offloads': { type: 'boolean', default: false },
@@ -95,7 +104,7 @@ function parseRun(argv: readonly string[]): Command {
   const own = separator < 0 ? argv : argv.slice(0, separator);
   const args = separator < 0 ? [] : argv.slice(separator + 1);
   const { values, positionals } = usage(() =>
-    parseArgs({ args: [...own], options: RUN_OPTIONS, allowPositionals: true }),
+    parseArgs({ args: [...own], options: STACK_OPTIONS, allowPositionals: true }),
   );
   if (values.help) return { kind: 'help', topic: 'run' };
   const [app, surplus] = positionals;
@@ -107,7 +116,21 @@ function parseRun(argv: readonly string[]): Command {
       `"${surplus}" is one word too many: what is meant for the application comes after --, as in: mirage-net run ${app} … -- ${surplus}`,
     );
   }
-  const common = { app, args, stats: values.stats };
+  return { kind: 'run', options: { ...parseStack(values), app, args } };
+}
+
+function parseIperf3(argv: readonly string[]): Command {
+  const { values } = usage(() =>
+    parseArgs({ args: [...argv], options: { ...STACK_OPTIONS, ...IPERF3_OPTIONS } }),
+  );
+  if (values.help) return { kind: 'help', topic: 'iperf3' };
+  return { kind: 'iperf3', test: readIperf3(values), stack: parseStack(values) };
+}
+
+type StackValues = ReturnType<typeof parseArgs<{ options: typeof STACK_OPTIONS }>>['values'];
+
+function parseStack(values: StackValues): StackOptions {
+  const { stats } = values;
   if (values.net === 'socket') {
     const stray = DIRECT_ONLY.find((option) => values[option] !== undefined && values[option] !== false);
     if (stray !== undefined) {
@@ -115,7 +138,7 @@ function parseRun(argv: readonly string[]): Command {
         `--${stray} does not apply to --net socket, which uses the host's own sockets and has no netif.`,
       );
     }
-    return { kind: 'run', options: { ...common, net: 'socket' } };
+    return { net: 'socket', stats };
   }
   if (values.net !== 'direct') {
     throw new UsageError(`--net ${values.net}: it is "direct" (our stack) or "socket" (the host's sockets).`);
@@ -136,19 +159,16 @@ function parseRun(argv: readonly string[]): Command {
     throw new UsageError('--snaplen shortens what --pcap FILE keeps; there is no --pcap.');
   }
   return {
-    kind: 'run',
-    options: {
-      ...common,
-      net: 'direct',
-      netif,
-      offloads: !values['no-offloads'],
-      ip,
-      ...(values['host-ip'] !== undefined && { hostIp: parseCidr('host-ip', values['host-ip']) }),
-      ...(gateway !== undefined && { gateway }),
-      ...(pcap !== undefined && { pcap }),
-      ...(values.snaplen !== undefined && { snapLength: parseCount('snaplen', values.snaplen, 14, 262_144) }),
-      ...(values.impair !== undefined && { impair: parseImpairment(values.impair) }),
-    },
+    net: 'direct',
+    stats,
+    netif,
+    offloads: !values['no-offloads'],
+    ip,
+    ...(values['host-ip'] !== undefined && { hostIp: parseCidr('host-ip', values['host-ip']) }),
+    ...(gateway !== undefined && { gateway }),
+    ...(pcap !== undefined && { pcap }),
+    ...(values.snaplen !== undefined && { snapLength: parseCount('snaplen', values.snaplen, 14, 262_144) }),
+    ...(values.impair !== undefined && { impair: parseImpairment(values.impair) }),
   };
 }
 
@@ -221,14 +241,6 @@ function parseAddress(option: string, text: string): void {
     // Said below.
   }
   throw new UsageError(`--${option} ${text}: give an IPv4 address, as in 10.0.0.1.`);
-}
-
-function parseCount(option: string, text: string, least: number, most: number): number {
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= least && value <= most)) {
-    throw new UsageError(`--${option} ${text}: give a whole number from ${least} to ${most}.`);
-  }
-  return value;
 }
 
 /** `parseArgs` with its complaints turned into usage errors. */

@@ -3,8 +3,9 @@ const HELP = {
 
 Usage
   mirage-net run APP [options] [-- ARGUMENTS]   run an application
+  mirage-net iperf3 -s | -c HOST [options]      measure, with or against any iperf3
   mirage-net demo                               see it work, without any privilege
-  mirage-net help run                           all options, with examples
+  mirage-net help run|iperf3                    all options, with examples
   mirage-net --version
 `,
   run: `Usage
@@ -59,6 +60,43 @@ Examples
   The same on the host's own sockets, unprivileged:
     mirage-net run web-server.ts --net socket -- --port 8080 ./public
 `,
+  iperf3: `Usage
+  mirage-net iperf3 -s [options]        serve tests
+  mirage-net iperf3 -c HOST [options]   run one against a server
+
+Speaks the protocol of iperf3, so either end may be the original. The stack that it runs
+on is described as for "mirage-net run": --net, --netif, --ip, --host-ip, …
+
+  -p, --port N             the server's port (5201)
+  -i, --interval SECONDS   between reports (1; 0 for none)
+  -J, --json               print the report as JSON, as iperf3 does
+
+Of the server
+  -B, --bind HOST          listen on this address only
+  -1, --one-off            end after one test
+
+Of the client
+  -t, --time SECONDS       length of the test (10)
+  -n, --bytes N[KMG]       end after so many bytes instead
+  -k, --blockcount N[KMG]  end after so many blocks instead
+  -l, --length N[KMG]      bytes of a block (128K, UDP 1448)
+  -P, --parallel N         streams at once (1)
+  -R, --reverse            the server sends
+  --bidir                  both send
+  -u, --udp                UDP instead of TCP
+  -b, --bitrate N[KMG]     bits per second of each stream; 0 for as fast as it goes
+                           (TCP 0, UDP 1M)
+  -O, --omit SECONDS       a start that does not count
+  -N, --no-delay           without Nagle's algorithm
+  --udp-counters-64bit     number datagrams with 64 bits
+  --connect-timeout MS     to reach the server
+
+Examples
+  On a TAP device, for the kernel's iperf3 -c 10.0.0.2 -R :
+    sudo mirage-net iperf3 -s --netif tap:mnd0 --host-ip 10.0.0.1/24 --ip 10.0.0.2/24
+  On the host's own sockets:
+    mirage-net iperf3 -c 127.0.0.1 -P 4 --net socket
+`,
   demo: `Usage
   mirage-net demo [--seconds N] [--pcap FILE]
 
@@ -68,6 +106,12 @@ Node's own http, all frames of it are captured, and throughput is measured for N
 `,
 } as const;
 
-export function helpText(topic: keyof typeof HELP): string {
+export type HelpTopic = keyof typeof HELP;
+
+export function isHelpTopic(word: string | undefined): word is HelpTopic {
+  return word !== undefined && Object.hasOwn(HELP, word);
+}
+
+export function helpText(topic: HelpTopic): string {
   return HELP[topic];
 }

@@ -3,21 +3,23 @@
  * or start it from tests.
  */
 import { NetError } from '../errors.ts';
+import { loadApplication } from './application.ts';
 import { type Command, parseCommand } from './arguments.ts';
 import { CommandError, UsageError } from './errors.ts';
 import { helpText } from './help.ts';
 import type { CommandIo } from './io.ts';
-import { run } from './run.ts';
+import { runOn } from './run.ts';
 import { packageVersion } from './version.ts';
 
 export { loadApplication } from './application.ts';
 export {
   type Command,
-  type DirectRunOptions,
+  type DirectStackOptions,
   type NetifSpec,
   parseCommand,
   type RunOptions,
-  type SocketRunOptions,
+  type SocketStackOptions,
+  type StackOptions,
 } from './arguments.ts';
 export { CommandError, UsageError } from './errors.ts';
 export { type ImpairSpec, parseImpairment } from './impairment.ts';
@@ -54,8 +56,15 @@ async function execute(command: Command, io: CommandIo): Promise<number> {
       await demo(command, io);
       return 0;
     }
-    case 'run':
-      return run(command.options, io);
+    case 'iperf3': {
+      const { iperf3 } = await import('./iperf3.ts');
+      return runOn(command.stack, 'iperf3', await iperf3(command.test, io), io);
+    }
+    case 'run': {
+      const { app, args } = command.options;
+      const application = await loadApplication(app);
+      return runOn(command.options, app, (stack) => application(stack, args), io);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Netif } from '../netif/index.ts';
 import type { Stack } from '../stack.ts';
-import type { DirectRunOptions, RunOptions } from './arguments.ts';
+import type { DirectStackOptions, StackOptions } from './arguments.ts';
 
 export interface OpenStack {
   readonly stack: Stack;
@@ -24,7 +24,7 @@ export interface StackEvents {
  * The stack that the options describe, ready for use. Its parts are imported
  * only when they are used, so `--net socket` needs no native code.
  */
-export async function openStack(options: RunOptions, events: StackEvents): Promise<OpenStack> {
+export async function openStack(options: StackOptions, events: StackEvents): Promise<OpenStack> {
   if (options.net === 'direct') return openDirect(options, events);
   const { SocketStack } = await import('../socket/index.ts');
   return {
@@ -35,7 +35,7 @@ export async function openStack(options: RunOptions, events: StackEvents): Promi
   };
 }
 
-async function openDirect(options: DirectRunOptions, events: StackEvents): Promise<OpenStack> {
+async function openDirect(options: DirectStackOptions, events: StackEvents): Promise<OpenStack> {
   const [{ openTap }, { capture, impair }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
     await Promise.all([
       import('../netif/tap/index.ts'),

@@ -1,6 +1,6 @@
 import type { Stack } from '../stack.ts';
-import { loadApplication } from './application.ts';
-import type { RunOptions } from './arguments.ts';
+import type { StackOptions } from './arguments.ts';
+import { CommandError } from './errors.ts';
 import type { CommandIo, HostProcess } from './io.ts';
 import { openStack } from './open-stack.ts';
 import { untilUnused } from './unused.ts';
@@ -17,11 +17,15 @@ type Ending =
   | { readonly reason: 'error' };
 
 /**
- * Runs an application on the stack that `options` describe until it has nothing
- * left to do, a signal comes or it fails; gives the exit code.
+ * Runs an application, `name` for people, on the stack that `options` describe
+ * until it has nothing left to do, a signal comes or it fails; gives the exit code.
  */
-export async function run(options: RunOptions, io: CommandIo): Promise<number> {
-  const application = await loadApplication(options.app);
+export async function runOn(
+  options: StackOptions,
+  name: string,
+  application: (stack: Stack) => void | Promise<void>,
+  io: CommandIo,
+): Promise<number> {
   const say = (text: string): void => {
     io.stderr.write(`mirage-net: ${text}\n`);
   };
@@ -64,10 +68,10 @@ export async function run(options: RunOptions, io: CommandIo): Promise<number> {
     exit: finishSync,
   });
 
-  say(`${options.app} runs on ${description}`);
+  say(`${name} runs on ${description}`);
   try {
     const use = async (): Promise<void> => {
-      await application(stack, options.args);
+      await application(stack);
       await untilUnused(stack);
     };
     use().then(() => end({ reason: 'done' }), fail);
@@ -107,5 +111,6 @@ function listen(host: HostProcess, listeners: Record<string, (argument: unknown)
 }
 
 function errorText(error: unknown): string {
+  if (error instanceof CommandError) return error.message;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -129,3 +129,52 @@ describe('--impair', () => {
     expect(() => parseImpairment(text)).toThrow(complaint);
   });
 });
+
+describe('mirage-net iperf3', () => {
+  it('reads a client in the words of iperf3, on a stack in those of run', () => {
+    const line = 'iperf3 -c 10.0.0.1 -P 4 -R -t 5 -l 64K -b 1G -i 0.5 -J --netif tap:mnd0 --ip 10.0.0.2/24';
+    expect(parseCommand(words(line))).toMatchObject({
+      kind: 'iperf3',
+      stack: { net: 'direct', netif: { kind: 'tap', name: 'mnd0' } },
+      test: {
+        role: 'client',
+        host: '10.0.0.1',
+        port: 5201,
+        intervalSeconds: 0.5,
+        json: true,
+        test: {
+          protocol: 'tcp',
+          direction: 'reverse',
+          parallel: 4,
+          seconds: 5,
+          blockBytes: 65_536,
+          rateBps: 1e9,
+        },
+      },
+    });
+  });
+
+  it('reads a server', () => {
+    expect(parseCommand(words('iperf3 -s -1 -p 5300 --net socket'))).toMatchObject({
+      kind: 'iperf3',
+      stack: { net: 'socket' },
+      test: { role: 'server', port: 5300, oneOff: true },
+    });
+  });
+
+  it.each([
+    ['', /Which end/],
+    ['-s -c 10.0.0.1', /not both/],
+    ['-s -u', /--udp is the client's to say/],
+    ['-c 10.0.0.1 -R --bidir', /not both/],
+    ['-c 10.0.0.1 -t 1 -n 1M', /one of them ends the test/],
+    ['-c 10.0.0.1 -n 1M -O 1', /--omit goes with --time/],
+    ['-c 10.0.0.1 -l 64K -u', /--length 64K/],
+    ['-c 10.0.0.1 -1', /options of the server/],
+    ['-c 10.0.0.1 -P 129', /whole number from 1 to 128/],
+  ])('says what is wrong with: iperf3 %s', (line, message) => {
+    const parse = () => parseCommand(words(`iperf3 ${line} --net socket`));
+    expect(parse).toThrow(UsageError);
+    expect(parse).toThrow(message);
+  });
+});
