@@ -18,6 +18,7 @@ export type {
   FlowStats,
   Listener,
   ListenOptions,
+  MembershipOptions,
   Stack,
   StackStatistics,
   Tcp,

@@ -4,6 +4,7 @@
  * path, and whatever family carries the bytes is not their business.
  */
 import type { IpAddress } from './address/index.ts';
+import type { GroupSubscription } from './internet/index.ts';
 import type { Frame, Offloads } from './netif/netif.ts';
 
 /** A received IP datagram whose header is done with: a cursor, reused for the next. */
@@ -61,6 +62,8 @@ export interface CommitOptions {
   readonly hopLimit?: number;
   /** Sets DF on IPv4 (path MTU discovery); true by default. Where false, routers may fragment. */
   readonly dontFragment?: boolean;
+  /** To a multicast group: whether we hear it ourselves if we are in it; true by default. */
+  readonly loopGroup?: boolean;
 }
 
 export type IpErrorKind =
@@ -123,6 +126,18 @@ export interface IpLayer {
   isBroadcast(address: IpAddress): boolean;
   /** Answers a received packet with "port unreachable", if ICMP's rules allow. */
   portUnreachable(packet: IpPacket): void;
+}
+
+/** A network layer with multicast groups (RFC 1112 level 2). */
+export interface GroupLayer extends IpLayer {
+  /**
+   * Makes packets to `group` received, on the interface that has the address or
+   * name `on`; on the first one if that is not given. Throws `ENODEV` where there
+   * is no such interface, `ENOBUFS` for too many groups.
+   */
+  subscribe(group: IpAddress, on?: string): GroupSubscription;
+  /** Whether there is an interface with the address or name `on`. */
+  hasInterface(on: string): boolean;
 }
 
 /** IANA protocol numbers. */

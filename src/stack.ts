@@ -127,6 +127,15 @@ export interface UdpBindOptions {
   readonly broadcast?: boolean;
   /** Most bytes of datagrams that wait to be read; more are dropped and counted. */
   readonly receiveBuffer?: number;
+  /** Shares the port with others that say so too: a group's datagrams go to all of them, others to the last that was bound. */
+  readonly reuseAddress?: boolean;
+}
+
+export interface MembershipOptions {
+  /** Takes only what this sender sends; may be called again for others (RFC 4607). */
+  readonly source?: string;
+  /** Address or name of the interface that the group is joined on; the first one by default. */
+  readonly interface?: string;
 }
 
 export interface Datagram {
@@ -148,6 +157,20 @@ export interface UdpSocket extends AsyncIterable<Datagram> {
   receive(): Promise<Datagram | null>;
   /** Rejects with `EMSGSIZE`, `ENETUNREACH`, `EACCES` (broadcast not allowed), `EHOSTUNREACH`, … */
   send(data: Uint8Array, remote?: { host: string; port: number }): Promise<void>;
+  /**
+   * Joins a multicast group: what is sent to it, to this socket's port, is
+   * received. Throws `EINVAL` (no group), `EADDRINUSE` (joined already), `ENODEV`
+   * (no such interface), `ENOBUFS` (too many).
+   */
+  addMembership(group: string, options?: MembershipOptions): void;
+  /** Leaves it, or a source of it. Throws `EADDRNOTAVAIL` where it was not joined. */
+  dropMembership(group: string, options?: MembershipOptions): void;
+  /** How many hops what is sent to groups may go, 0 to 255; 1 at first. Throws `EINVAL`. */
+  setMulticastTtl(ttl: number): void;
+  /** Whether what is sent to a group that this host is in comes back; true at first. */
+  setMulticastLoopback(enable: boolean): void;
+  /** Address or name of the interface that groups are sent to by. Throws `EADDRNOTAVAIL`. */
+  setMulticastInterface(address: string): void;
   /** Datagrams dropped because nobody read them in time. */
   readonly dropped: number;
   close(): Promise<void>;

@@ -1,10 +1,10 @@
-import type { IpAddress, Prefix } from '../address/index.ts';
+import { IpAddress, type Prefix } from '../address/index.ts';
 import { type AddressConflict, Arp } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
 import { Ethernet } from '../ethernet/index.ts';
 import { Icmp, Icmpv6 } from '../icmp/index.ts';
-import type { LoopbackHandler } from '../internet/index.ts';
-import type { IpLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
+import type { GroupSubscription, LoopbackHandler } from '../internet/index.ts';
+import type { GroupLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
 import { Ipv4, RoutingTable } from '../ipv4/index.ts';
 import { Ipv6, type Ipv6Configuration, Ipv6Packet } from '../ipv6/index.ts';
 import type { Frame, Netif, NetifHandler } from '../netif/netif.ts';
@@ -33,7 +33,7 @@ export interface NetworkOptions {
 }
 
 /** One interface and its loopback, from Ethernet up to IP: what transports are registered with. */
-export class Network implements IpLayer, NetifHandler, LoopbackHandler {
+export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
   readonly netif: Netif;
   readonly ethernet: Ethernet;
   readonly arp: Arp;
@@ -104,6 +104,7 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
   async start(): Promise<void> {
     this.#started = true;
     this.netif.start(this);
+    this.ipv4.igmp.start();
     const { address, gateway = null, probe = false } = this.#options;
     const starts: (Promise<void> | undefined)[] = [
       address === null ? undefined : this.setAddress(address, gateway, probe),
@@ -160,6 +161,26 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
 
   isBroadcast(address: IpAddress): boolean {
     return this.ipv4.isBroadcast(address);
+  }
+
+  subscribe(group: IpAddress, on?: string): GroupSubscription {
+    if (on !== undefined && !this.hasInterface(on)) {
+      throw new NetError('ENODEV', {
+        syscall: 'addMembership',
+        address: `${group}`,
+        reason: `no interface ${on}`,
+      });
+    }
+    if (group.isIpv4) return this.ipv4.igmp.groups.subscribe(group);
+    if (this.ipv6 !== null) return this.ipv6.link.groups.subscribe(group);
+    throw new NetError('ENODEV', { syscall: 'addMembership', address: `${group}`, reason: 'IPv6 is off' });
+  }
+
+  hasInterface(on: string): boolean {
+    const zone = on.slice(on.indexOf('%') + 1);
+    if (zone === this.netif.name || zone === '1') return true;
+    const address = IpAddress.tryParse(on);
+    return address !== null && (address.isUnspecified || this.isLocal(address));
   }
 
   portUnreachable(packet: IpPacket): void {
@@ -232,6 +253,7 @@ export class Network implements IpLayer, NetifHandler, LoopbackHandler {
         loopbackStalls: ipv4.loopbackStalls,
         pathMtus: ipv4.pathMtu.size,
       },
+      igmp: { ...ipv4.igmp.counters, groups: ipv4.igmp.groups.size },
       icmp: { ...this.icmp.counters },
       ...this.#statisticsOfIpv6(),
     };

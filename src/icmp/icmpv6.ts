@@ -9,6 +9,7 @@ import {
   type Ipv6ErrorSender,
   Ipv6Packet,
   LISTENER_QUERY,
+  LISTENER_REPORT_V1,
   NEIGHBOUR_ADVERTISEMENT,
   NEIGHBOUR_SOLICITATION,
   PROTOCOL_ICMPV6,
@@ -156,6 +157,9 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
         return;
       case LISTENER_QUERY:
         link.groups.receiveQuery(packet);
+        return;
+      case LISTENER_REPORT_V1:
+        link.groups.receiveReport(packet);
         return;
       case REDIRECT:
         // Anyone on the link could take over our routes with one: not followed (RFC 4861 §8.3 makes it

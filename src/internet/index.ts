@@ -5,5 +5,19 @@ export {
   type FragmentKey,
   FragmentStore,
 } from './fragments.ts';
+export type { GroupRecord } from './group.ts';
 export { LOOPBACK_MTU, LOOPBACK_OFFLOADS, Loopback, type LoopbackHandler } from './loopback.ts';
+export {
+  CURRENT,
+  FIRST,
+  floatingCode,
+  type GroupProtocol,
+  type GroupQuery,
+  type GroupSubscription,
+  type GroupVersion,
+  type MembershipCounters,
+  Memberships,
+  PREVIOUS,
+} from './memberships.ts';
 export { HeldPacket, type HeldPath, Outbox } from './outbox.ts';
+export { accepts, EVERYBODY, type SourceFilter } from './source-filter.ts';

@@ -1,4 +1,4 @@
-import { allocate, EMPTY } from '../bytes/index.ts';
+import { allocate, copy, EMPTY } from '../bytes/index.ts';
 import { Frame, type Offloads } from '../netif/netif.ts';
 import type { Alarm, Clock } from '../time/index.ts';
 
@@ -79,6 +79,19 @@ export class Loopback {
     this.#bytes += size;
     this.#used += size;
     this.#schedule();
+  }
+
+  /** Queues a copy of a packet that goes elsewhere too; lost if too much waits, as on any link. */
+  copy(packet: Frame, header: number): void {
+    const size = packet.end - header;
+    const frame = this.reserve(size);
+    if (frame === null) return;
+    const at = frame.start;
+    copy(frame.bytes, at, packet.bytes, header, packet.end);
+    frame.checksum = packet.checksum;
+    frame.checksumStart = at + packet.checksumStart - header;
+    frame.checksumOffset = packet.checksumOffset;
+    this.commit(frame, at);
   }
 
   close(): void {

@@ -8,6 +8,7 @@ import type { IpError, IpErrorKind, IpPath, IpProtocol } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Egress } from './egress.ts';
+import { Igmp, multicastMac } from './igmp.ts';
 import { Ipv4Packet } from './packet.ts';
 import { Ipv4Path, type Way, type WayFinder } from './path.ts';
 import { PathMtuCache, plateauBelow } from './path-mtu.ts';
@@ -42,6 +43,7 @@ export interface Ipv4Counters {
   /** Sound packets that policy drops: source-routed ones. */
   ipInDiscards: number;
   ipInDelivers: number;
+  ipInMcastPkts: number;
 }
 
 /** Who answers packets that cannot be delivered: ICMP. */
@@ -73,11 +75,13 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     ipInUnknownProtos: 0,
     ipInDiscards: 0,
     ipInDelivers: 0,
+    ipInMcastPkts: 0,
   };
   readonly routes = new RoutingTable();
   readonly egress: Egress;
   readonly reassembly: Reassembly;
   readonly pathMtu: PathMtuCache;
+  readonly igmp: Igmp;
   readonly #arp: Arp;
   readonly #onException: (error: unknown) => void;
   readonly #loopback: Loopback;
@@ -114,6 +118,14 @@ export class Ipv4 implements EtherProtocol, WayFinder {
       packet.frame.reset(bytes, header, end);
       this.#errors?.reassemblyTimeExceeded(packet.read(packet.frame, false, false));
     });
+    this.igmp = new Igmp({
+      ethernet,
+      clock,
+      timers,
+      random,
+      source: () => this.#address?.address ?? null,
+    });
+    this.register(this.igmp);
     ethernet.register(this);
   }
 
@@ -140,7 +152,11 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     if (this.#address !== null) this.routes.remove(this.#address);
     this.#address = address;
     this.#directedBroadcast = address?.broadcast ?? null;
-    if (address !== null) this.routes.add(address, null);
+    if (address !== null) {
+      this.routes.add(address, null);
+      // Switches and routers note who told them.
+      this.igmp.groups.repeat();
+    }
     this.#routesChanged();
   }
 
@@ -180,6 +196,11 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     return (
       !destination.isUnspecified && this.isLocal(source) && this.findWay(destination, source).kind !== 'none'
     );
+  }
+
+  /** Whether packets to `group` are taken. */
+  hasGroup(group: IpAddress): boolean {
+    return this.igmp.groups.has(group);
   }
 
   findWay(destination: IpAddress, source: IpAddress): Way {
@@ -235,7 +256,9 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     frame.end = start + getTotalLength(bytes, start);
     const packet = this.#packet.read(frame, toLinkGroup, false);
     const { destination } = packet;
-    if (!isWireSource(bytes, start, destination.isLimitedBroadcast) || !this.#isForUs(packet)) {
+    const mayBeUnspecified =
+      destination.isLimitedBroadcast || (destination.isMulticast && packet.protocol === this.igmp.protocol);
+    if (!isWireSource(bytes, start, mayBeUnspecified) || !this.#isForUs(packet)) {
       counters.ipInAddrErrors++;
       return;
     }
@@ -263,7 +286,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   receiveLooped(frame: Frame): void {
     this.counters.ipInReceives++;
     const packet = this.#packet.read(frame, false, true);
-    packet.isGroup = false;
+    packet.isGroup = packet.destination.isMulticast;
     this.#deliver(packet);
   }
 
@@ -314,6 +337,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   }
 
   close(): void {
+    this.igmp.groups.close();
     this.#loopback.close();
     this.reassembly.clear();
     this.pathMtu.clear();
@@ -333,13 +357,17 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     transport.receive(packet);
   }
 
-  /** RFC 1122 §3.2.1.3: our own address, or a broadcast on our link. Multicast is not received yet (RFC 1112 level 1). */
+  /** RFC 1122 §3.2.1.3: our own address, a broadcast on our link, or a group that we are in (RFC 1112 §7.2). */
   #isForUs(packet: Ipv4Packet): boolean {
     const { destination, source } = packet;
-    packet.isGroup = this.isBroadcast(destination);
+    packet.isGroup = destination.isMulticast || this.isBroadcast(destination);
     const address = this.#address?.address;
     // Nobody else has our address, and no single host a broadcast address.
     if (address?.equals(source) || this.isBroadcast(source)) return false;
+    if (destination.isMulticast) {
+      this.counters.ipInMcastPkts++;
+      return this.hasGroup(destination);
+    }
     if (packet.isGroup) return true;
     // RFC 1122 §3.3.6: a link broadcast to one host's address is a mistake.
     return !packet.toLinkGroup && address?.equals(destination) === true;
@@ -399,9 +427,4 @@ class Undeliverable implements IpError {
   start = 0;
   end = 0;
   readonly mtu = 0;
-}
-
-/** RFC 1112 §6.4: 01:00:5e and the low 23 bits. */
-function multicastMac(group: IpAddress): MacAddress {
-  return new MacAddress(0x0100, 0x5e000000 | (group.w3 & 0x7fffff));
 }

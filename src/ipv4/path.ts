@@ -22,6 +22,8 @@ export type Way =
   | { readonly kind: 'none' };
 
 export interface WayFinder {
+  /** Whether we are in a multicast group ourselves. */
+  hasGroup(group: IpAddress): boolean;
   findWay(destination: IpAddress, source: IpAddress): Way;
 }
 
@@ -133,6 +135,7 @@ export class Ipv4Path implements IpPath, HeldPath {
       protocol,
     );
     egress.counters.ipOutRequests++;
+    if (this.destination.isMulticast && this.#staysInside(frame, header, options)) return;
     if (frame === egress.outbox.held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {
@@ -145,6 +148,14 @@ export class Ipv4Path implements IpPath, HeldPath {
       neighbour.use();
       egress.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV4);
     }
+  }
+
+  /** A group's packet comes back to us if we are in it (RFC 1112 §7.1); one that may go no hop does nothing else. */
+  #staysInside(frame: Frame, header: number, options: CommitOptions | undefined): boolean {
+    if (options?.loopGroup !== false && this.#finder.hasGroup(this.destination)) {
+      this.#egress.loopback.copy(frame, header);
+    }
+    return (options?.hopLimit ?? this.#ttl) === 0;
   }
 
   confirm(): void {

@@ -54,12 +54,13 @@ export function checkOptions(bytes: Uint8Array, header: number, headerLength: nu
 
 /**
  * Whether a packet from the wire may have this source (RFC 1122 §3.2.1.3): not
- * "this network" (but 0.0.0.0 itself, which a DHCP client uses toward a
- * broadcast), not loopback, multicast, class E or broadcast.
+ * "this network" (but 0.0.0.0 itself where `mayBeUnspecified`: a DHCP client uses
+ * it toward a broadcast, a querier without an address toward groups), not
+ * loopback, multicast, class E or broadcast.
  */
-export function isWireSource(bytes: Uint8Array, header: number, toLimitedBroadcast: boolean): boolean {
+export function isWireSource(bytes: Uint8Array, header: number, mayBeUnspecified: boolean): boolean {
   const source = get32(bytes, header + SOURCE);
   const first = source >>> 24;
-  if (first === 0) return source === 0 && toLimitedBroadcast;
+  if (first === 0) return source === 0 && mayBeUnspecified;
   return first !== 127 && first < 224;
 }

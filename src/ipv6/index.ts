@@ -1,6 +1,6 @@
-export { LISTENER_QUERY } from './groups.ts';
 export { Ipv6 } from './ipv6.ts';
 export type { Ipv6Configuration } from './link.ts';
+export { LISTENER_QUERY, LISTENER_REPORT_V1 } from './mld-wire.ts';
 export {
   NEIGHBOUR_ADVERTISEMENT,
   NEIGHBOUR_SOLICITATION,

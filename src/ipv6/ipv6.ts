@@ -139,6 +139,11 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     return { address: own.address, deprecated: own.state === 'deprecated' };
   }
 
+  /** Whether packets to `group` are taken. */
+  hasGroup(group: IpAddress): boolean {
+    return this.link.groups.has(group);
+  }
+
   findWay(destination: IpAddress, source: IpAddress): Way {
     if (isNeverOnWire(destination) && !destination.isLoopback) return { kind: 'none' };
     if (!this.isLocal(source)) return { kind: 'none' };

@@ -6,6 +6,7 @@ import { HeldPacket, type HeldPath, LOOPBACK_MTU, LOOPBACK_OFFLOADS } from '../i
 import { type CommitOptions, type IpErrorKind, type IpPath, PROTOCOL_TCP, PROTOCOL_UDP } from '../ip.ts';
 import { CHECKSUM_PARTIAL, type Frame, type Offloads } from '../netif/netif.ts';
 import { type Egress, flowLabel } from './egress.ts';
+import { SCOPE_INTERFACE, scopeOf } from './scope.ts';
 import { HEADER, MAX_PACKET, writeHeader } from './wire.ts';
 
 /** How packets leave: to ourselves, by the link (next hop, or a group's own entry), or not at all. */
@@ -23,6 +24,8 @@ export type Way =
   | { readonly kind: 'none' };
 
 export interface WayFinder {
+  /** Whether we are in a multicast group ourselves. */
+  hasGroup(group: IpAddress): boolean;
   findWay(destination: IpAddress, source: IpAddress): Way;
 }
 
@@ -124,6 +127,7 @@ export class Ipv6Path implements IpPath, HeldPath {
       options?.hopLimit ?? this.#hopLimit,
     );
     egress.counters.ip6OutRequests++;
+    if (this.destination.isMulticast && this.#staysInside(frame, header, options)) return;
     if (frame === egress.outbox.held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {
@@ -137,6 +141,16 @@ export class Ipv6Path implements IpPath, HeldPath {
       neighbour.use();
       egress.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV6);
     }
+  }
+
+  /** A group's packet comes back to us if we are in it (RFC 3493 §5.2); one that may go no hop does nothing else. */
+  #staysInside(frame: Frame, header: number, options: CommitOptions | undefined): boolean {
+    if (options?.loopGroup !== false && this.#finder.hasGroup(this.destination)) {
+      this.#egress.loopback.copy(frame, header);
+    }
+    const hopLimit = options?.hopLimit ?? this.#hopLimit;
+    // RFC 4291 §2.7: a group of this interface has members nowhere else.
+    return hopLimit === 0 || scopeOf(this.destination) <= SCOPE_INTERFACE;
   }
 
   confirm(): void {

@@ -23,8 +23,9 @@ type Arguments = [type?: SocketType | SocketOptions, listener?: (...args: unknow
 /**
  * `stack` with the face of `node:dgram`, as in Node 20.
  *
- * Not there: multicast (`ENOTSUP`), open file descriptors, sharing a port
- * (`reuseAddr`). `setBroadcast` and `setTTL` need a `DirectStack`.
+ * Not there: open file descriptors. `setBroadcast` and `setTTL` need a
+ * `DirectStack`. A socket hears a multicast group only if it has joined it
+ * itself, where Linux lets it hear what any socket of the host has joined.
  */
 export function createDgram(stack: Stack, options: DgramOptions = {}): NodeDgram {
   const resolve = createLookup(networkOf(stack));
@@ -51,7 +52,7 @@ function initialise(
   construct(EventEmitter, socket);
   const options: Partial<SocketOptions> =
     typeof given === 'object' && given !== null ? given : given === undefined ? {} : { type: given };
-  const { type, lookup, recvBufferSize, sendBufferSize, signal } = options;
+  const { type, lookup, recvBufferSize, sendBufferSize, signal, reuseAddr } = options;
   if (recvBufferSize) validateUint32(recvBufferSize, 'options.recvBufferSize');
   if (sendBufferSize) validateUint32(sendBufferSize, 'options.sendBufferSize');
   if (lookup !== undefined) validateFunction(lookup, 'lookup');
@@ -62,6 +63,7 @@ function initialise(
   );
   state.receiveBufferSize = recvBufferSize || undefined;
   state.sendBufferSize = sendBufferSize || undefined;
+  state.reuseAddress = Boolean(reuseAddr);
   socket[kState] = state;
   socket.type = type;
   if (typeof listener === 'function') socket.on('message', listener);

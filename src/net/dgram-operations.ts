@@ -38,9 +38,9 @@ export function onceBound(socket: DgramMethods, callback: (this: DgramMethods) =
 
 export function bindTo(socket: DgramMethods, host: string, port: number): void {
   const state = socket[kState];
-  const { receiveBufferSize } = state;
+  const { receiveBufferSize, reuseAddress } = state;
   const buffer = receiveBufferSize === undefined ? {} : { receiveBuffer: receiveBufferSize * BUFFER_FACTOR };
-  state.port!.bind({ host, port, ...buffer }, (code) => {
+  state.port!.bind({ host, port, reuseAddress, ...buffer }, (code) => {
     if (state.port === null) return;
     if (code !== null) {
       bindFailed(socket, hostPortException(code, 'bind', host, port));

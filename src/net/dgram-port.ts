@@ -44,6 +44,11 @@ export class DatagramPort extends Handle {
     return socket !== null && 'hopLimit' in socket ? (socket as UdpSocket & DatagramSettings) : null;
   }
 
+  /** Null until bound. */
+  get socket(): UdpSocket | null {
+    return this.#socket;
+  }
+
   bind(options: UdpBindOptions, done: (error: ErrorCode | null) => void): void {
     this.#binding = true;
     this.updateHold();

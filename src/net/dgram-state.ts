@@ -24,6 +24,7 @@ export class DgramState {
   queue: Task[] | null = null;
   receiveBufferSize: number | undefined;
   sendBufferSize: number | undefined;
+  reuseAddress = false;
 
   constructor(port: DatagramPort, lookup: DgramLookup) {
     this.port = port;

@@ -5,6 +5,7 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { IpAddress } from '../address/index.ts';
+import type { MembershipOptions, UdpSocket } from '../stack.ts';
 import { type SendCallback, sendRequest } from './dgram-arguments.ts';
 import { bindFailed, bindTo, connectTo, lookup, onceBound, transmit, whenBound } from './dgram-operations.ts';
 import type { DatagramPort } from './dgram-port.ts';
@@ -12,6 +13,7 @@ import { BUFFER_FACTOR, type DgramState, kState } from './dgram-state.ts';
 import {
   badBufferSize,
   bufferSizeError,
+  codeOf,
   errnoException,
   missingArguments,
   stateError,
@@ -143,33 +145,49 @@ export class DgramMethods extends EventEmitter {
 
   setMulticastTTL(ttl: unknown): number {
     validateNumber(ttl, 'ttl');
-    throw noMulticast(this, 'setMulticastTTL');
+    setMulticast(this, 'setMulticastTTL', (socket) => socket.setMulticastTtl(Math.trunc(ttl)));
+    return ttl;
   }
 
-  setMulticastLoopback(_enable: unknown): never {
-    throw noMulticast(this, 'setMulticastLoopback');
+  setMulticastLoopback(enable: unknown): unknown {
+    setMulticast(this, 'setMulticastLoopback', (socket) => socket.setMulticastLoopback(Boolean(enable)));
+    return enable;
   }
 
-  setMulticastInterface(address: unknown): never {
+  setMulticastInterface(address: unknown): void {
     runningPort(this);
     validateString(address, 'interfaceAddress');
-    throw noMulticast(this, 'setMulticastInterface');
+    setMulticast(this, 'setMulticastInterface', (socket) => socket.setMulticastInterface(address));
   }
 
-  addMembership(group?: unknown, _interface?: unknown): never {
-    throw membership(this, 'addMembership', group);
+  addMembership(group?: unknown, on?: unknown): void {
+    changeMembership(this, 'addMembership', group, (socket) =>
+      socket.addMembership(String(group), onInterface(on)),
+    );
   }
 
-  dropMembership(group?: unknown, _interface?: unknown): never {
-    throw membership(this, 'dropMembership', group);
+  dropMembership(group?: unknown, on?: unknown): void {
+    changeMembership(this, 'dropMembership', group, (socket) =>
+      socket.dropMembership(String(group), onInterface(on)),
+    );
   }
 
-  addSourceSpecificMembership(source: unknown, group: unknown, _interface?: unknown): never {
-    throw sourceMembership(this, 'addSourceSpecificMembership', source, group);
+  addSourceSpecificMembership(source: unknown, group: unknown, on?: unknown): void {
+    runningPort(this);
+    validateString(source, 'sourceAddress');
+    validateString(group, 'groupAddress');
+    changeMembership(this, 'addSourceSpecificMembership', group, (socket) =>
+      socket.addMembership(group, { source, ...onInterface(on) }),
+    );
   }
 
-  dropSourceSpecificMembership(source: unknown, group: unknown, _interface?: unknown): never {
-    throw sourceMembership(this, 'dropSourceSpecificMembership', source, group);
+  dropSourceSpecificMembership(source: unknown, group: unknown, on?: unknown): void {
+    runningPort(this);
+    validateString(source, 'sourceAddress');
+    validateString(group, 'groupAddress');
+    changeMembership(this, 'dropSourceSpecificMembership', group, (socket) =>
+      socket.dropMembership(group, { source, ...onInterface(on) }),
+    );
   }
 
   setRecvBufferSize(size: unknown): void {
@@ -221,27 +239,42 @@ function settingsOf(socket: DgramMethods, syscall: string): NonNullable<Datagram
   return port.settings;
 }
 
-/** The stack is in no multicast group: none may be joined. */
-function noMulticast(socket: DgramMethods, syscall: string): Error {
-  const bound = runningPort(socket).local !== null;
-  return errnoException(bound ? 'ENOTSUP' : 'EBADF', syscall);
+/** A setting for multicast, on a socket that is bound. */
+function setMulticast(socket: DgramMethods, syscall: string, set: (socket: UdpSocket) => void): void {
+  const { socket: bound } = runningPort(socket);
+  if (bound === null) throw errnoException('EBADF', syscall);
+  try {
+    set(bound);
+  } catch (error) {
+    throw errnoException(codeOf(error), syscall);
+  }
 }
 
-function membership(socket: DgramMethods, syscall: string, group: unknown): Error {
+/** As Node's, binds a socket that is not; what then goes wrong is an `error` event. */
+function changeMembership(
+  socket: DgramMethods,
+  syscall: string,
+  group: unknown,
+  change: (socket: UdpSocket) => void,
+): void {
   runningPort(socket);
-  return group ? groupError(syscall, group) : missingArguments('multicastAddress');
+  if (!group) throw missingArguments('multicastAddress');
+  if (IpAddress.tryParse(String(group))?.isMulticast !== true) throw errnoException('EINVAL', syscall);
+  if (socket[kState].binding === 'bound') {
+    setMulticast(socket, syscall, change);
+    return;
+  }
+  whenBound(socket, () => {
+    try {
+      setMulticast(socket, syscall, change);
+    } catch (error) {
+      socket.emit('error', error);
+    }
+  });
 }
 
-function sourceMembership(socket: DgramMethods, syscall: string, source: unknown, group: unknown): Error {
-  runningPort(socket);
-  validateString(source, 'sourceAddress');
-  validateString(group, 'groupAddress');
-  return groupError(syscall, group);
-}
-
-function groupError(syscall: string, group: unknown): Error {
-  const isGroup = IpAddress.tryParse(String(group))?.isMulticast === true;
-  return errnoException(isGroup ? 'ENOTSUP' : 'EINVAL', syscall);
+function onInterface(on: unknown): MembershipOptions {
+  return typeof on === 'string' && on !== '' ? { interface: on } : {};
 }
 
 function checkBufferSize(socket: DgramMethods, size: unknown, syscall: string): DatagramPort {

@@ -1,7 +1,15 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { NetError, type NetErrorDetails } from '../errors.ts';
-import type { Datagram, Endpoint, StackStatistics, Udp, UdpBindOptions, UdpSocket } from '../stack.ts';
+import type {
+  Datagram,
+  Endpoint,
+  MembershipOptions,
+  StackStatistics,
+  Udp,
+  UdpBindOptions,
+  UdpSocket,
+} from '../stack.ts';
 import { checkPort, RECEIVE_BUFFER, Receiver, SEND_BUFFER } from '../udp/index.ts';
 import { endpoint, hostError, mapped, resolve, stackClosed } from './host.ts';
 
@@ -27,13 +35,20 @@ export class SocketUdp implements Udp {
   #closed = false;
 
   async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
-    const { port = 0, host, broadcast = false, receiveBuffer = RECEIVE_BUFFER } = options;
+    const {
+      port = 0,
+      host,
+      broadcast = false,
+      receiveBuffer = RECEIVE_BUFFER,
+      reuseAddress = false,
+    } = options;
     if (this.#closed) throw stackClosed('bind');
     checkPort(port, 0, 'bind');
     if (!(receiveBuffer > 0)) {
       throw new NetError('EINVAL', { syscall: 'bind', reason: `receiveBuffer of ${receiveBuffer} bytes` });
     }
-    const socket = host === undefined ? await bindAll(port) : await bindHost(host, port);
+    const socket =
+      host === undefined ? await bindAll(port, reuseAddress) : await bindHost(host, port, reuseAddress);
     if (this.#closed) {
       socket.close();
       throw stackClosed('bind');
@@ -55,32 +70,32 @@ export class SocketUdp implements Udp {
 }
 
 /** All addresses of both families where the host has both, else of IPv4. */
-async function bindAll(port: number): Promise<Socket> {
+async function bindAll(port: number, reuse: boolean): Promise<Socket> {
   try {
-    return await bound('udp6', '::', port);
+    return await bound('udp6', '::', port, reuse);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') throw error;
-    return bound('udp4', '0.0.0.0', port);
+    return bound('udp4', '0.0.0.0', port, reuse);
   }
 }
 
-async function bindHost(host: string, port: number): Promise<Socket> {
+async function bindHost(host: string, port: number, reuse: boolean): Promise<Socket> {
   const [address] = await resolve(host);
-  return bound(isIPv6(address!) ? 'udp6' : 'udp4', address!, port);
+  return bound(isIPv6(address!) ? 'udp6' : 'udp4', address!, port, reuse);
 }
 
 /**
  * Linux takes a port that it chose itself away again at `disconnect` (no
  * `SOCK_BINDPORT_LOCK`), so a chosen port is bound once more by its number.
  */
-async function bound(type: 'udp4' | 'udp6', address: string, port: number): Promise<Socket> {
-  if (port !== 0) return boundTo(type, address, port);
+async function bound(type: 'udp4' | 'udp6', address: string, port: number, reuse: boolean): Promise<Socket> {
+  if (port !== 0) return boundTo(type, address, port, reuse);
   for (let attempt = 1; ; attempt++) {
-    const chosen = await boundTo(type, address, 0);
+    const chosen = await boundTo(type, address, 0, reuse);
     const { port: free } = chosen.address();
     await new Promise<void>((resolve) => chosen.close(resolve));
     try {
-      return await boundTo(type, address, free);
+      return await boundTo(type, address, free, reuse);
     } catch (error) {
       // Another process was faster.
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || attempt === REBINDS) throw error;
@@ -88,9 +103,9 @@ async function bound(type: 'udp4' | 'udp6', address: string, port: number): Prom
   }
 }
 
-function boundTo(type: 'udp4' | 'udp6', address: string, port: number): Promise<Socket> {
+function boundTo(type: 'udp4' | 'udp6', address: string, port: number, reuseAddr: boolean): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket(type);
+    const socket = createSocket({ type, reuseAddr });
     socket.once('error', (error) => {
       socket.close();
       reject(hostError(error, { syscall: 'bind', address, port }));
@@ -197,6 +212,42 @@ class HostUdpSocket implements UdpSocket {
       return this.#emit(data, await this.#suitable(host, port, 'send'), port);
     }
     return this.#emit(data, host, port);
+  }
+
+  addMembership(group: string, { source, interface: on }: MembershipOptions = {}): void {
+    this.#set('addMembership', group, () => {
+      if (source === undefined) this.#socket.addMembership(group, on);
+      else this.#socket.addSourceSpecificMembership(source, group, on);
+    });
+  }
+
+  dropMembership(group: string, { source, interface: on }: MembershipOptions = {}): void {
+    this.#set('dropMembership', group, () => {
+      if (source === undefined) this.#socket.dropMembership(group, on);
+      else this.#socket.dropSourceSpecificMembership(source, group, on);
+    });
+  }
+
+  setMulticastTtl(ttl: number): void {
+    this.#set('setMulticastTtl', undefined, () => this.#socket.setMulticastTTL(ttl));
+  }
+
+  setMulticastLoopback(enable: boolean): void {
+    this.#set('setMulticastLoopback', undefined, () => this.#socket.setMulticastLoopback(enable));
+  }
+
+  setMulticastInterface(address: string): void {
+    this.#set('setMulticastInterface', address, () => this.#socket.setMulticastInterface(address));
+  }
+
+  /** A setting of the host's socket, whose errors are put in our words. */
+  #set(syscall: string, address: string | undefined, act: () => void): void {
+    if (this.#closing !== null) throw closedError(syscall, 'EPIPE');
+    try {
+      act();
+    } catch (error) {
+      throw hostError(error, { syscall, ...(address === undefined ? {} : { address }) });
+    }
   }
 
   close(): Promise<void> {

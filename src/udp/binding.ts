@@ -18,8 +18,12 @@ export class Binding {
   #peer: IpAddress | null = null;
   #peerPort = 0;
 
+  /** Others may have the same, if they say so too. */
+  readonly reuse: boolean;
+
   /** `host` null is every address. */
-  constructor(host: IpAddress | null, port: number) {
+  constructor(host: IpAddress | null, port: number, reuse = false) {
+    this.reuse = reuse;
     this.bound = (host ?? IpAddress.ANY_IPV4).copy();
     this.#anyFamily = host === null || (host.isUnspecified && !host.isIpv4);
     this.local = this.bound;
@@ -51,6 +55,7 @@ export class Binding {
 
   /** Whether both could be meant by one destination, so that only one may be bound (as Linux judges without `SO_REUSEADDR`). */
   overlaps(other: Binding): boolean {
+    if (this.reuse && other.reuse) return false;
     return this.#covers(other.local) || other.#covers(this.local);
   }
 

@@ -77,7 +77,7 @@ export class PortTable<Socket extends Bound> {
   }
 }
 
-/** The socket among `sharers` that fits best, or null. `NO_MATCH` never wins. */
+/** The socket among `sharers` that fits best, the last bound of equals, or null. `NO_MATCH` never wins. */
 export function bestMatch<Socket extends Bound>(
   sharers: readonly Socket[],
   destination: Parameters<Binding['match']>[0],
@@ -88,7 +88,7 @@ export function bestMatch<Socket extends Bound>(
   let bestScore = NO_MATCH;
   for (let i = 0; i < sharers.length; i++) {
     const score = sharers[i]!.binding.match(destination, remote, remotePort);
-    if (score > bestScore) {
+    if (score > NO_MATCH && score >= bestScore) {
       best = sharers[i]!;
       bestScore = score;
     }

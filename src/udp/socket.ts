@@ -1,10 +1,11 @@
 import { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
-import type { CommitOptions, IpLayer, IpPath } from '../ip.ts';
-import type { Datagram, Endpoint, UdpSocket } from '../stack.ts';
+import type { CommitOptions, GroupLayer, IpPath } from '../ip.ts';
+import type { Datagram, Endpoint, MembershipOptions, UdpSocket } from '../stack.ts';
 import type { Binding } from './binding.ts';
 import { checkPort, inCall } from './errors.ts';
 import { Fifo } from './fifo.ts';
+import { SocketGroups } from './groups.ts';
 import { DATAGRAM_OVERHEAD, Receiver } from './receiver.ts';
 import { MAY_FRAGMENT, maxData, transmit } from './transmit.ts';
 
@@ -16,7 +17,7 @@ export type Resolve = (hostname: string) => Promise<string[]>;
 
 /** What a socket asks of the layer that it is part of. */
 export interface SocketOwner {
-  readonly ip: IpLayer;
+  readonly ip: GroupLayer;
   readonly counters: { udpOutDatagrams: number; udpSndbufErrors: number };
   /** `socket` waits for a full device: call its `sendNext` when there is room. */
   stalled(socket: DirectUdpSocket): void;
@@ -38,11 +39,15 @@ const SENT: Promise<void> = Promise.resolve();
 export class DirectUdpSocket implements UdpSocket {
   readonly binding: Binding;
   readonly receiver: Receiver;
+  readonly groups: SocketGroups;
   readonly #owner: SocketOwner;
   readonly #resolve: Resolve;
   /** Whether sending to broadcast addresses is allowed. */
   broadcast: boolean;
   #commitOptions: CommitOptions = MAY_FRAGMENT;
+  #groupOptions: CommitOptions = MAY_FRAGMENT;
+  /** The address that groups are sent to from; null for any. */
+  #groupSource: IpAddress | null = null;
   #peer: IpPath | null = null;
   #peerPort = 0;
   /** The last destination of `send`, so that a conversation looks its path up once. */
@@ -63,6 +68,7 @@ export class DirectUdpSocket implements UdpSocket {
     this.#owner = owner;
     this.binding = binding;
     this.receiver = new Receiver(options.receiveBuffer);
+    this.groups = new SocketGroups(owner.ip);
     this.broadcast = options.broadcast;
     this.#resolve = options.resolve;
   }
@@ -78,6 +84,42 @@ export class DirectUdpSocket implements UdpSocket {
 
   set hopLimit(hopLimit: number | null) {
     this.#commitOptions = hopLimit === null ? MAY_FRAGMENT : { ...MAY_FRAGMENT, hopLimit };
+  }
+
+  addMembership(group: string, options?: MembershipOptions): void {
+    this.#checkOpen('addMembership');
+    this.groups.add(group, options);
+  }
+
+  dropMembership(group: string, options?: MembershipOptions): void {
+    this.#checkOpen('dropMembership');
+    this.groups.drop(group, options);
+  }
+
+  /** RFC 3678 §5: takes what is sent to `group` by `sources`, or by all but these. Throws as `addMembership`. */
+  setSourceFilter(group: string, mode: 'include' | 'exclude', sources: readonly string[]): void {
+    this.#checkOpen('setSourceFilter');
+    this.groups.setFilter(group, mode, sources);
+  }
+
+  setMulticastTtl(ttl: number): void {
+    if (!Number.isInteger(ttl) || ttl < 0 || ttl > 255) {
+      throw new NetError('EINVAL', { syscall: 'setMulticastTtl', reason: `${ttl} is not within 0..255` });
+    }
+    this.#groupOptions = { ...this.#groupOptions, hopLimit: ttl };
+  }
+
+  setMulticastLoopback(enable: boolean): void {
+    this.#groupOptions = { ...this.#groupOptions, loopGroup: enable };
+  }
+
+  setMulticastInterface(address: string): void {
+    if (!this.#owner.ip.hasInterface(address)) {
+      throw new NetError('EADDRNOTAVAIL', { syscall: 'setMulticastInterface', address });
+    }
+    const source = IpAddress.tryParse(address);
+    this.#groupSource = source === null || source.isUnspecified ? null : source;
+    this.#lastPath = null;
   }
 
   get dropped(): number {
@@ -134,6 +176,7 @@ export class DirectUdpSocket implements UdpSocket {
     if (this.#closed) return SENT;
     this.#closed = true;
     this.#owner.released(this);
+    this.groups.close();
     this.receiver.close();
     for (let send = this.#waiting.shift(); send !== undefined; send = this.#waiting.shift()) {
       send.reject(closedError('send', 'ECONNABORTED'));
@@ -152,7 +195,7 @@ export class DirectUdpSocket implements UdpSocket {
     const next = this.#waiting.peek();
     if (
       next === undefined ||
-      !transmit(next.path, this.binding.port, next.port, next.data, this.#commitOptions)
+      !transmit(next.path, this.binding.port, next.port, next.data, this.#optionsOf(next.path))
     )
       return false;
     this.#waiting.shift();
@@ -217,7 +260,8 @@ export class DirectUdpSocket implements UdpSocket {
       throw sendError('EMSGSIZE', path, port, `${data.length} bytes of data, at most ${most} fit`);
     }
     // Those that wait go first, even if there happens to be room just now.
-    if (this.#waiting.length === 0 && transmit(path, this.binding.port, port, data, this.#commitOptions)) {
+    const { port: from } = this.binding;
+    if (this.#waiting.length === 0 && transmit(path, from, port, data, this.#optionsOf(path))) {
       this.#owner.counters.udpOutDatagrams++;
       return SENT;
     }
@@ -233,6 +277,14 @@ export class DirectUdpSocket implements UdpSocket {
     });
   }
 
+  #optionsOf(path: IpPath): CommitOptions {
+    return path.destination.isMulticast ? this.#groupOptions : this.#commitOptions;
+  }
+
+  #checkOpen(syscall: string): void {
+    if (this.#closed) throw closedError(syscall, 'EPIPE');
+  }
+
   /** A path that this socket may use. */
   #path(destination: IpAddress, syscall: string, port: number): IpPath {
     const { bound } = this.binding;
@@ -244,8 +296,14 @@ export class DirectUdpSocket implements UdpSocket {
     if (!this.broadcast && this.#owner.ip.isBroadcast(destination)) {
       throw new NetError('EACCES', { syscall, address, port, reason: 'broadcast is not allowed' });
     }
-    const sourceGiven = !bound.isUnspecified && !bound.isMulticast && !this.#owner.ip.isBroadcast(bound);
-    return sourceGiven ? this.#owner.ip.path(destination, bound) : this.#owner.ip.path(destination);
+    const { ip } = this.#owner;
+    if (!bound.isUnspecified && !bound.isMulticast && !ip.isBroadcast(bound))
+      return ip.path(destination, bound);
+    const source = this.#groupSource;
+    if (source !== null && destination.isMulticast && source.isIpv4 === destination.isIpv4) {
+      return ip.path(destination, source);
+    }
+    return ip.path(destination);
   }
 
   async #lookup(host: string): Promise<IpAddress> {

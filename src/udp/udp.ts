@@ -1,7 +1,7 @@
 import { IpAddress } from '../address/index.ts';
 import { pseudoHeaderSum, sum } from '../checksum/index.ts';
 import { NetError } from '../errors.ts';
-import { type IpError, type IpLayer, type IpPacket, type IpProtocol, PROTOCOL_UDP } from '../ip.ts';
+import { type GroupLayer, type IpError, type IpPacket, type IpProtocol, PROTOCOL_UDP } from '../ip.ts';
 import { CHECKSUM_NONE, CHECKSUM_PARTIAL } from '../netif/netif.ts';
 import type { StackStatistics, UdpBindOptions } from '../stack.ts';
 import type { Random } from '../time/random.ts';
@@ -14,7 +14,7 @@ import { DirectUdpSocket, type Resolve, type SocketOwner } from './socket.ts';
 import * as wire from './wire.ts';
 
 export interface UdpLayerOptions {
-  readonly ip: IpLayer;
+  readonly ip: GroupLayer;
   readonly random: Random;
   /** First and last ephemeral port (RFC 6056 §3.2). Default 32 768..65 535. */
   readonly ephemeralPorts?: readonly [first: number, last: number];
@@ -52,7 +52,7 @@ export class UdpLayer implements IpProtocol {
     udpOutDatagrams: 0,
     udpSndbufErrors: 0,
   };
-  readonly #ip: IpLayer;
+  readonly #ip: GroupLayer;
   readonly #ports: PortTable<DirectUdpSocket>;
   readonly #slab = new CopySlab();
   readonly #owner: SocketOwner;
@@ -82,7 +82,7 @@ export class UdpLayer implements IpProtocol {
    * with `resolve`. Throws `EINVAL`, `EADDRNOTAVAIL`, `EADDRINUSE`.
    */
   bind(options: UdpBindOptions = {}, resolve: Resolve = noNames): DirectUdpSocket {
-    const { port = 0, host, broadcast = false, receiveBuffer = RECEIVE_BUFFER } = options;
+    const { port = 0, host, broadcast = false, receiveBuffer = RECEIVE_BUFFER, reuseAddress } = options;
     if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'bind', reason: 'the stack is closed' });
     checkPort(port, 0, 'bind');
     if (!(receiveBuffer > 0)) {
@@ -92,7 +92,7 @@ export class UdpLayer implements IpProtocol {
     const binding =
       port === 0
         ? this.#ports.ephemeral((candidate) => new Binding(address, candidate))
-        : new Binding(address, port);
+        : new Binding(address, port, reuseAddress);
     if (!this.#ports.isFree(binding)) {
       throw new NetError('EADDRINUSE', { syscall: 'bind', address: binding.bound.toString(), port });
     }
@@ -196,6 +196,7 @@ export class UdpLayer implements IpProtocol {
     for (let i = 0; sharers !== undefined && i < sharers.length; i++) {
       const socket = sharers[i]!;
       if (socket.binding.match(packet.destination, packet.source, remotePort) === NO_MATCH) continue;
+      if (packet.destination.isMulticast && !socket.groups.hears(packet.destination, packet.source)) continue;
       found = true;
       // A copy for each: what one application does to its bytes is not seen by another.
       this.#deliver(socket, packet, length, true);

@@ -221,3 +221,27 @@ describe('statistics', () => {
     });
   });
 });
+
+describe('multicast', () => {
+  it('is heard by members, on a port that is shared, and by them only', async () => {
+    const stack = newStack();
+    const bind = () => stack.udp.bind({ host: '0.0.0.0', reuseAddress: true, port });
+    const first = await stack.udp.bind({ host: '0.0.0.0', reuseAddress: true });
+    const { port } = first.local;
+    const second = await bind();
+    const group = '239.66.1.2';
+    for (const socket of [first, second]) socket.addMembership(group, { interface: '127.0.0.1' });
+    expect(() => first.addMembership(group, { interface: '127.0.0.1' })).toThrow(
+      expect.objectContaining({ code: 'EADDRINUSE', syscall: 'addMembership' }),
+    );
+    const sender = await stack.udp.bind({ host: '127.0.0.1' });
+    sender.setMulticastInterface('127.0.0.1');
+    sender.setMulticastTtl(1);
+    sender.setMulticastLoopback(true);
+    const got = Promise.all([first.receive(), second.receive()]);
+    await sender.send(Buffer.from('to the group'), { host: group, port });
+    for (const datagram of await got) expect(`${Buffer.from(datagram!.data)}`).toBe('to the group');
+    first.dropMembership(group, { interface: '127.0.0.1' });
+    expect(() => sender.setMulticastTtl(256)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+  });
+});

@@ -1,11 +1,12 @@
 import { IpAddress } from '../../src/address/index.ts';
 import { complement, pseudoHeaderSum, sum } from '../../src/checksum/index.ts';
 import { NetError } from '../../src/errors.ts';
+import { EVERYBODY, type GroupSubscription } from '../../src/internet/index.ts';
 import {
   type CommitOptions,
+  type GroupLayer,
   type IpError,
   type IpErrorKind,
-  type IpLayer,
   type IpPacket,
   type IpPath,
   type IpProtocol,
@@ -31,7 +32,7 @@ export interface Sent {
 const HEADROOM = 34;
 
 /** A network layer that records what is sent and plays back what is "received". */
-export class FakeIp implements IpLayer {
+export class FakeIp implements GroupLayer {
   readonly sent: Sent[] = [];
   readonly unreachable: string[] = [];
   /** How many more frames the device takes. */
@@ -66,6 +67,14 @@ export class FakeIp implements IpLayer {
     if (from === undefined || destination.toString().startsWith('192.0.2.'))
       throw new NetError('ENETUNREACH');
     return new FakePath(this, from.copy(), destination.copy());
+  }
+
+  subscribe(): GroupSubscription {
+    return { filter: EVERYBODY, close: () => {} };
+  }
+
+  hasInterface(on: string): boolean {
+    return this.isLocal(IpAddress.parse(on));
   }
 
   portUnreachable(packet: IpPacket): void {
