@@ -23,7 +23,13 @@ export interface ListenOptions {
   backlog?: number;
   exclusive?: boolean;
   ipv6Only?: boolean;
+  /** Who may use a local socket. */
+  readableAll?: boolean;
+  writableAll?: boolean;
   signal?: AbortSignal;
+  /** A listening socket of the host, or something that has one. */
+  handle?: object | null;
+  _handle?: object | null;
 }
 
 export interface SocketOptions extends ConnectOptions {

@@ -4,14 +4,9 @@ import { isIP, type LookupFunction } from 'node:net';
 import type { Callback, ConnectOptions } from './arguments.ts';
 import { type Destination, establish, openTransport } from './attempt.ts';
 import { alternate, connectToAny } from './happy-eyeballs.ts';
+import { HostTransport } from './host-transport.ts';
 import { familyOf } from './lookup.ts';
-import {
-  errnoException,
-  invalidAddressFamily,
-  invalidArgType,
-  invalidIpAddress,
-  missingArguments,
-} from './node-errors.ts';
+import { invalidAddressFamily, invalidArgType, invalidIpAddress, missingArguments } from './node-errors.ts';
 import type { SocketMethods } from './socket.ts';
 import { attach } from './socket-owner.ts';
 import { kState } from './socket-state.ts';
@@ -46,15 +41,14 @@ export function connectSocket(
     state.remoteName = null;
     state.localName = null;
   }
+  if (options.path) {
+    validateString(options.path, 'options.path');
+    connectToPath(socket, options.path);
+    return;
+  }
   if (state.transport === null) attach(socket, state.context.network.createTransport());
   socket._unrefTimer();
   socket.connecting = true;
-  if (options.path) {
-    validateString(options.path, 'options.path');
-    // Local sockets are the host's, not a network stack's.
-    fail(socket, Object.assign(errnoException('EAFNOSUPPORT', 'connect'), { address: options.path }));
-    return;
-  }
   lookupAndConnect(socket, checked(socket, options));
 }
 
@@ -108,6 +102,19 @@ function checked(socket: SocketMethods, options: ConnectOptions): Checked {
       : context.autoSelectFamilyAttemptTimeoutMs,
     given: options,
   };
+}
+
+/** Local sockets are the host's. */
+function connectToPath(socket: SocketMethods, path: string): void {
+  const transport = new HostTransport();
+  attach(socket, transport);
+  socket._unrefTimer();
+  socket.connecting = true;
+  transport.connectPath(path, (error) => {
+    if (socket.destroyed || socket[kState].transport !== transport) return;
+    if (error === null) establish(socket, transport);
+    else socket.destroy(error);
+  });
 }
 
 function fail(socket: SocketMethods, error: Error): void {

@@ -32,8 +32,8 @@ export interface NetOptions {
  * net.createServer((socket) => socket.pipe(socket)).listen(7);
  * ```
  *
- * Not there: local (Unix domain) sockets and pipes, which are the host's, open
- * file descriptors, and handing sockets to other processes.
+ * Local (Unix domain) sockets, descriptors and handles are the host's. Not there:
+ * handing sockets to other processes.
  */
 export function createNet(stack: Stack, options: NetOptions = {}): NodeNet {
   const network = networkOf(stack);

@@ -113,6 +113,7 @@ function coded<E extends Error>(error: E, code: string): E & CodedError {
 
 /** Node's plain errors: a code and a sentence. */
 const SENTENCES = {
+  ERR_INVALID_HANDLE_TYPE: 'This handle type cannot be sent',
   ERR_SERVER_ALREADY_LISTEN: 'Listen method has been called more than once without closing.',
   ERR_SERVER_NOT_RUNNING: 'Server is not running.',
   ERR_SOCKET_ALREADY_BOUND: 'Socket is already bound',

@@ -7,7 +7,8 @@ import { EventEmitter } from 'node:events';
 import { type AddressInfo, isIP } from 'node:net';
 import { type Callback, isPipeName, type ListenOptions, normalize, toNumber } from './arguments.ts';
 import type { NetContext } from './context.ts';
-import { errnoException, invalidArgValue, listenException, stateError } from './node-errors.ts';
+import { HostAcceptor, type HostListenRequest } from './host-transport.ts';
+import { invalidArgValue, listenException, stateError } from './node-errors.ts';
 import type { SocketMethods } from './socket.ts';
 import type { SocketClass } from './socket-create.ts';
 import { kState as kSocketState } from './socket-state.ts';
@@ -50,16 +51,21 @@ export class ServerMethods extends EventEmitter {
   declare highWaterMark: number;
 
   listen(...args: unknown[]): this {
-    const [options, callback] = normalize<ListenOptions>(args);
+    const [given, callback] = normalize<ListenOptions>(args);
     const state = this[kState];
     if (state.acceptor !== null) throw stateError('ERR_SERVER_ALREADY_LISTEN');
     if (callback !== null) this.once('listening', callback);
     const backlog =
       toNumber(args.length > 1 && args[1]) || toNumber(args.length > 2 && args[2]) || DEFAULT_BACKLOG;
     state.generation++;
+    const options: ListenOptions = given._handle ?? given.handle ?? given;
+    if (isHostHandle(options)) {
+      listenOnHost(this, { handle: options });
+      return this;
+    }
     watchSignal(this, options.signal);
     if (typeof options.fd === 'number' && options.fd >= 0) {
-      failLater(this, errnoException('ENOTSUP', 'listen'));
+      listenOnHost(this, { fd: options.fd, backlog });
       return this;
     }
     if (takesAnyPort(args, options)) options.port = 0;
@@ -69,8 +75,13 @@ export class ServerMethods extends EventEmitter {
       return this;
     }
     if (options.path && isPipeName(options.path)) {
-      // Local sockets are the host's, not a network stack's.
-      failLater(this, listenException('EAFNOSUPPORT', options.path, -1));
+      const { path, readableAll, writableAll } = options;
+      listenOnHost(this, {
+        path,
+        backlog: options.backlog || backlog,
+        ...(readableAll === undefined ? {} : { readableAll }),
+        ...(writableAll === undefined ? {} : { writableAll }),
+      });
       return this;
     }
     throw 'port' in options || 'path' in options
@@ -104,8 +115,10 @@ export class ServerMethods extends EventEmitter {
     process.nextTick(() => this.emit('close'));
   }
 
-  address(): AddressInfo | null {
-    const local = this[kState].acceptor?.local;
+  address(): AddressInfo | string | null {
+    const { acceptor } = this[kState];
+    if (acceptor instanceof HostAcceptor) return acceptor.address();
+    const local = acceptor?.local;
     return local ? { address: local.address, family: local.family, port: local.port } : null;
   }
 
@@ -160,10 +173,6 @@ function takesAnyPort(args: readonly unknown[], options: ListenOptions): boolean
   return options.port === null || (options.port === undefined && 'port' in options);
 }
 
-function failLater(server: ServerMethods, error: Error): void {
-  process.nextTick(() => server.emit('error', error));
-}
-
 function listenOnPort(server: ServerMethods, port: number, options: ListenOptions, backlog: number): void {
   const state = server[kState];
   const { host } = options;
@@ -181,27 +190,48 @@ function listenOnPort(server: ServerMethods, port: number, options: ListenOption
 }
 
 function listenOn(server: ServerMethods, request: Parameters<Acceptor['listen']>[0]): void {
-  const state = server[kState];
-  const { network } = state.context;
+  const { network } = server[kState].context;
   const acceptor = network.createAcceptor();
   const shown = request.address ?? network.anyAddress;
+  const settle = take(server, acceptor, `${isIP(shown)}:${shown}:${request.port}`);
+  acceptor.listen(request, (code) => {
+    settle(code === null ? null : listenException(code, shown, request.port));
+  });
+}
+
+/** Local sockets, and what the process has inherited, are the host's. */
+function listenOnHost(server: ServerMethods, request: HostListenRequest): void {
+  const acceptor = new HostAcceptor();
+  const key = 'path' in request ? `-1:${request.path}:-1` : '-1:null:-1';
+  acceptor.listenHost(request, take(server, acceptor, key));
+}
+
+/** Puts `acceptor` under the server; gives what is to be told how listening went. */
+function take(server: ServerMethods, acceptor: Acceptor, key: string): (error: Error | null) => void {
+  const state = server[kState];
   state.acceptor = acceptor;
   acceptor.onConnection = (transport) => onConnection(server, transport);
   if (state.unreferenced) acceptor.unref();
-  acceptor.listen(request, (error) => {
+  return (error) => {
     // It may have been closed meanwhile.
     if (state.acceptor !== acceptor) return;
     if (error !== null) {
       acceptor.close();
       state.acceptor = null;
-      failLater(server, listenException(error, shown, request.port));
+      process.nextTick(() => server.emit('error', error));
       return;
     }
-    server._connectionKey = `${isIP(shown)}:${shown}:${request.port}`;
+    server._connectionKey = key;
     process.nextTick(() => {
       if (state.acceptor !== null) server.emit('listening');
     });
-  });
+  };
+}
+
+/** A server of the host that another process has sent. */
+function isHostHandle(value: object): boolean {
+  const { name } = value.constructor ?? {};
+  return (name === 'TCP' || name === 'Pipe') && 'getAsyncId' in value;
 }
 
 function onConnection(server: ServerMethods, transport: Transport): void {

@@ -42,11 +42,14 @@ export function createSocketClass(context: NetContext): SocketClass {
 export function createConnect(Socket: SocketClass): (...args: unknown[]) => SocketMethods {
   return (...args) => {
     const normalized = normalize<CreateOptions>(args);
-    const [options] = normalized;
+    const [options, callback] = normalized;
     const socket = new Socket(options);
     if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket });
     if (options.timeout) socket.setTimeout(options.timeout);
-    return socket.connect(normalized);
+    // One of the host's, for a descriptor, does not know what is normalized by us.
+    return kState in socket
+      ? socket.connect(normalized)
+      : (socket as SocketMethods).connect(options, callback);
   };
 }
 

@@ -7,6 +7,7 @@ import { Duplex } from 'node:stream';
 import type { Endpoint } from '../stack.ts';
 import { type ConnectOptions, normalizeOnce } from './arguments.ts';
 import { connectSocket } from './connect.ts';
+import { HostTransport } from './host-transport.ts';
 import { stateError } from './node-errors.ts';
 import type { ServerMethods } from './server.ts';
 import { kState, type SocketState } from './socket-state.ts';
@@ -128,8 +129,11 @@ export class SocketMethods extends Duplex {
   }
 
   resetAndDestroy(): this {
-    if (this[kState].transport === null) this.destroy(stateError('ERR_SOCKET_CLOSED'));
-    else if (this.connecting) this.once('connect', () => this._reset());
+    const { transport } = this[kState];
+    if (transport === null) this.destroy(stateError('ERR_SOCKET_CLOSED'));
+    else if (transport instanceof HostTransport && transport.remote === null) {
+      throw stateError('ERR_INVALID_HANDLE_TYPE');
+    } else if (this.connecting) this.once('connect', () => this._reset());
     else this._reset();
     return this;
   }
