@@ -89,6 +89,16 @@ export interface Flow extends AsyncIterable<Uint8Array> {
   setNoDelay(noDelay: boolean): void;
   /** Probes an idle peer; `delayMs` is the idle time before the first probe. */
   setKeepAlive(enable: boolean, delayMs?: number): void;
+  /**
+   * What comes, as a WHATWG byte stream (with BYOB readers); reads only when it
+   * is read. Not to be mixed with `read`.
+   */
+  readonly readable: ReadableStream<Uint8Array>;
+  /**
+   * What goes, as a WHATWG stream of bytes, which are copied. Its `close` is
+   * `shutdown`, its `abort` is `abort`. Not to be mixed with `write`.
+   */
+  readonly writable: WritableStream<ArrayBufferView | ArrayBuffer>;
 }
 
 /** A snapshot in the terms of Linux's `tcp_info`. Times in milliseconds, the rest in bytes or counts. */

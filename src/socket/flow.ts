@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { NetError } from '../errors.ts';
 import type { Endpoint, Flow, FlowStats } from '../stack.ts';
+import { type FlowStreams, streamsOf } from '../streams/index.ts';
 import { endpoint, hostError } from './host.ts';
 
 /** Bytes read from the host ahead of the application before reading pauses, and where it goes on. */
@@ -39,6 +40,7 @@ export class SocketFlow implements Flow {
   #shutdown: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   readonly #gone: Promise<void>;
+  #streams: FlowStreams | null = null;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -77,6 +79,20 @@ export class SocketFlow implements Flow {
     if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#ended || this.#closing !== null) return Promise.resolve(null);
     return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    return this.#web.readable;
+  }
+
+  get writable(): WritableStream<ArrayBufferView | ArrayBuffer> {
+    return this.#web.writable;
+  }
+
+  /** Made for who asks: few do. */
+  get #web(): FlowStreams {
+    this.#streams ??= streamsOf(this);
+    return this.#streams;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {

@@ -1,6 +1,7 @@
 import type { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
 import type { Endpoint, Flow, FlowStats } from '../stack.ts';
+import { type FlowStreams, streamsOf } from '../streams/index.ts';
 import type { Connection, ConnectionHandler } from './connection.ts';
 
 interface Waiter<T> {
@@ -11,40 +12,87 @@ interface Waiter<T> {
 /** `write` answers this while there is room, so that it costs no promise per call. */
 const RESOLVED: Promise<void> = Promise.resolve();
 
+/** Who waits for what of a connection, and how it ended. */
+class Waiters implements ConnectionHandler {
+  readonly readers: Waiter<Uint8Array | null>[] = [];
+  readonly writers: Waiter<void>[] = [];
+  readonly finishers: Waiter<void>[] = [];
+  readonly closers: (() => void)[] = [];
+  error: NetError | null = null;
+  isOver = false;
+  isFinished = false;
+
+  connected(): void {}
+
+  readable(connection: Connection): void {
+    while (this.readers.length > 0) {
+      const chunk = connection.take();
+      if (chunk === null) {
+        if (connection.endOfStream) for (const reader of this.readers.splice(0)) reader.resolve(null);
+        return;
+      }
+      this.readers.shift()!.resolve(chunk);
+    }
+  }
+
+  writable(connection: Connection): void {
+    while (this.writers.length > 0 && connection.sendSpace > 0) this.writers.shift()!.resolve();
+  }
+
+  finished(): void {
+    this.isFinished = true;
+    for (const waiter of this.finishers.splice(0)) waiter.resolve();
+    for (const resolve of this.closers.splice(0)) resolve();
+  }
+
+  closed(connection: Connection, error: NetError | null): void {
+    this.isOver = true;
+    this.error = error;
+    this.readable(connection);
+    for (const reader of this.readers.splice(0)) {
+      if (error === null) reader.resolve(null);
+      else reader.reject(error);
+    }
+    const cause = error ?? new NetError('EPIPE', { syscall: 'write' });
+    for (const writer of this.writers.splice(0)) writer.reject(cause);
+    for (const waiter of this.finishers.splice(0)) {
+      if (error === null) waiter.resolve();
+      else waiter.reject(error);
+    }
+    for (const resolve of this.closers.splice(0)) resolve();
+  }
+}
+
 /** The promise face of a connection. */
-export class TcpFlow implements Flow, ConnectionHandler {
+export class TcpFlow implements Flow {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly #connection: Connection;
-  #error: NetError | null = null;
-  #over = false;
-  #finished = false;
-  readonly #readers: Waiter<Uint8Array | null>[] = [];
-  readonly #writers: Waiter<void>[] = [];
-  readonly #finishers: Waiter<void>[] = [];
-  readonly #closers: (() => void)[] = [];
+  readonly #waiting = new Waiters();
+  #streams: FlowStreams | null = null;
 
   constructor(connection: Connection) {
     this.#connection = connection;
     this.local = endpoint(connection.local, connection.localPort);
     this.remote = endpoint(connection.remote, connection.remotePort);
-    connection.handler = this;
+    connection.handler = this.#waiting;
     // It may have ended while it waited to be accepted.
-    if (connection.isOver) this.closed(connection, connection.error);
+    if (connection.isOver) this.#waiting.closed(connection, connection.error);
   }
 
   read(): Promise<Uint8Array | null> {
+    const { readers, isOver, error } = this.#waiting;
     // Whoever asked first is served first.
-    if (this.#readers.length === 0) {
+    if (readers.length === 0) {
       const chunk = this.#connection.take();
       if (chunk !== null) return Promise.resolve(chunk);
       if (this.#connection.endOfStream) return Promise.resolve(null);
-      if (this.#over || this.#connection.detached) {
-        return this.#error === null ? Promise.resolve(null) : Promise.reject(this.#error);
+      if (isOver || this.#connection.detached) {
+        return error === null ? Promise.resolve(null) : Promise.reject(error);
       }
     }
     return new Promise((resolve, reject) => {
-      this.#readers.push({ resolve, reject });
+      readers.push({ resolve, reject });
     });
   }
 
@@ -75,7 +123,7 @@ export class TcpFlow implements Flow, ConnectionHandler {
   #room(): Promise<void> {
     if (this.#connection.sendSpace > 0) return RESOLVED;
     return new Promise((resolve, reject) => {
-      this.#writers.push({ resolve, reject });
+      this.#waiting.writers.push({ resolve, reject });
     });
   }
 
@@ -85,19 +133,21 @@ export class TcpFlow implements Flow, ConnectionHandler {
   }
 
   #whenFinished(): Promise<void> {
-    if (this.#finished) return RESOLVED;
-    if (this.#over) return this.#error === null ? RESOLVED : Promise.reject(this.#error);
+    const { isFinished, isOver, error, finishers } = this.#waiting;
+    if (isFinished) return RESOLVED;
+    if (isOver) return error === null ? RESOLVED : Promise.reject(error);
     return new Promise((resolve, reject) => {
-      this.#finishers.push({ resolve, reject });
+      finishers.push({ resolve, reject });
     });
   }
 
   close(): Promise<void> {
     this.#connection.close();
-    for (const reader of this.#readers.splice(0)) reader.resolve(null);
-    if (this.#finished || this.#over) return RESOLVED;
+    const { readers, isFinished, isOver, closers } = this.#waiting;
+    for (const reader of readers.splice(0)) reader.resolve(null);
+    if (isFinished || isOver) return RESOLVED;
     return new Promise((resolve) => {
-      this.#closers.push(resolve);
+      closers.push(resolve);
     });
   }
 
@@ -117,50 +167,22 @@ export class TcpFlow implements Flow, ConnectionHandler {
     return this.#connection.stats;
   }
 
+  get readable(): ReadableStream<Uint8Array> {
+    return this.#web.readable;
+  }
+
+  get writable(): WritableStream<ArrayBufferView | ArrayBuffer> {
+    return this.#web.writable;
+  }
+
+  /** Made for who asks: few do. */
+  get #web(): FlowStreams {
+    this.#streams ??= streamsOf(this);
+    return this.#streams;
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     for (let chunk = await this.read(); chunk !== null; chunk = await this.read()) yield chunk;
-  }
-
-  // ---------------------------------------------------------------- the connection's events
-
-  connected(): void {}
-
-  readable(): void {
-    while (this.#readers.length > 0) {
-      const chunk = this.#connection.take();
-      if (chunk === null) {
-        if (this.#connection.endOfStream) for (const reader of this.#readers.splice(0)) reader.resolve(null);
-        return;
-      }
-      this.#readers.shift()!.resolve(chunk);
-    }
-  }
-
-  writable(): void {
-    while (this.#writers.length > 0 && this.#connection.sendSpace > 0) this.#writers.shift()!.resolve();
-  }
-
-  finished(): void {
-    this.#finished = true;
-    for (const waiter of this.#finishers.splice(0)) waiter.resolve();
-    for (const resolve of this.#closers.splice(0)) resolve();
-  }
-
-  closed(_connection: Connection, error: NetError | null): void {
-    this.#over = true;
-    this.#error = error;
-    this.readable();
-    for (const reader of this.#readers.splice(0)) {
-      if (error === null) reader.resolve(null);
-      else reader.reject(error);
-    }
-    const cause = error ?? new NetError('EPIPE', { syscall: 'write' });
-    for (const writer of this.#writers.splice(0)) writer.reject(cause);
-    for (const waiter of this.#finishers.splice(0)) {
-      if (error === null) waiter.resolve();
-      else waiter.reject(error);
-    }
-    for (const resolve of this.#closers.splice(0)) resolve();
   }
 }
 

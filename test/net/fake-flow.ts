@@ -1,4 +1,5 @@
 import type { Endpoint, Flow, FlowStats } from '../../src/stack.ts';
+import { streamsOf } from '../../src/streams/index.ts';
 
 /** A flow whose peer is the test: it delivers, accepts and watches. */
 export class FakeFlow implements Flow {
@@ -16,6 +17,10 @@ export class FakeFlow implements Flow {
   full = false;
   readonly pendingWrites: PromiseWithResolvers<void>[] = [];
   readonly shutdownDone = withResolvers<void>();
+
+  readonly #streams = streamsOf(this);
+  readonly readable = this.#streams.readable;
+  readonly writable = this.#streams.writable;
 
   deliver(text: string | null): void {
     this.pendingReads.shift()!.resolve(text === null ? null : Buffer.from(text));
