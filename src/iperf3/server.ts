@@ -305,7 +305,9 @@ class ServerTest {
     } finally {
       for (const stream of this.#streams) stream.stop();
     }
-    return measurement.finish();
+    const measured = measurement.finish();
+    for (const stream of this.#streams) stream.end();
+    return measured;
   }
 }
 

@@ -50,6 +50,9 @@ export interface TestStream {
   readonly rttMs: number;
   /** Moves data until `stop`, or the budget is spent; rejects if the stream fails before. */
   run(): Promise<void>;
+  /** The test is over: nothing more is sent, and what still comes does not count. */
   stop(): void;
+  /** After `stop`: ends the stream in order, so that a peer that waits for a whole block reads on to an end. */
+  end(): void;
   close(): void;
 }

@@ -61,6 +61,12 @@ export class TcpStream implements TestStream {
     this.#stopped = true;
   }
 
+  end(): void {
+    this.#options.flow.close().catch(() => {
+      // The peer was faster.
+    });
+  }
+
   close(): void {
     this.stop();
     this.#options.flow.abort();

@@ -76,6 +76,8 @@ export class UdpStream implements TestStream {
     this.#ended();
   }
 
+  end(): void {}
+
   close(): void {
     this.stop();
     this.#options.close();

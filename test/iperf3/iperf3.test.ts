@@ -125,6 +125,28 @@ describe('iperf3, both ends ours, on virtual time', () => {
       }
     }));
 
+  it("ends the server's streams with the test, for a client that waits for a whole block", () =>
+    withServer(async ({ client, errors }) => {
+      const cookie = new Uint8Array(37).fill(97);
+      const connect = async (): Promise<Flow> => {
+        const flow = await client.tcp.connect({ host: '10.0.0.2', port: 5201 });
+        await flow.write(cookie);
+        return flow;
+      };
+      const control = await connect();
+      await readExactly(control, 1);
+      await sendJson(control, { tcp: true, time: 1, parallel: 1, reverse: true, len: 1024, bandwidth: 1e6 });
+      expect([...(await readExactly(control, 1))]).toEqual([10]);
+      const stream = await connect();
+      await readExactly(control, 2);
+      await readExactly(stream, 1024);
+      await control.write(Uint8Array.of(4));
+      while ((await stream.read()) !== null);
+      await stream.close();
+      control.abort();
+      expect(errors).toEqual([]);
+    }));
+
   it('ends after the blocks that were asked for', () =>
     withServer(async ({ run }) => {
       const { report } = await run({ ...UDP, seconds: 0, blocks: 50 });
