@@ -8,7 +8,9 @@ import { parseCount } from './numbers.ts';
 
 export type NetifSpec =
   | { readonly kind: 'tap'; readonly name: string }
-  | { readonly kind: 'fd'; readonly fd: number };
+  | { readonly kind: 'fd'; readonly fd: number }
+  | { readonly kind: 'stream'; readonly listen: boolean; readonly path: string }
+  | { readonly kind: 'stream'; readonly listen: boolean; readonly host: string; readonly port: number };
 
 interface CommonStackOptions {
   /** Prints the stack's counters when the command ends. */
@@ -27,6 +29,8 @@ export interface DirectStackOptions extends CommonStackOptions {
   readonly hostIp?: string;
   /** CIDR of the stack: `10.0.0.2/24`, or `dhcp`. */
   readonly ip: string;
+  /** `auto`, `link-local`, or the CIDR of the stack. */
+  readonly ip6?: string;
   readonly gateway?: string;
   readonly pcap?: string;
   /** Most bytes of each frame that the capture keeps. */
@@ -79,6 +83,7 @@ const STACK_OPTIONS = {
   'no-offloads': { type: 'boolean', default: false },
   'host-ip': { type: 'string' },
   ip: { type: 'string' },
+  ip6: { type: 'string' },
   gateway: { type: 'string' },
   pcap: { type: 'string' },
   snaplen: { type: 'string' },
@@ -93,6 +98,7 @@ const DIRECT_ONLY = [
   'no-offloads',
   'host-ip',
   'ip',
+  'ip6',
   'gateway',
   'pcap',
   'snaplen',
@@ -154,6 +160,9 @@ function parseStack(values: StackValues): StackOptions {
   }
   const ip = values.ip === 'dhcp' ? values.ip : parseCidr('ip', values.ip);
   const { gateway, pcap } = values;
+  if (netif.kind === 'stream' && values['host-ip'] !== undefined) {
+    throw new UsageError("--host-ip is for the kernel's end of a TAP; a stream has another program there.");
+  }
   if (gateway !== undefined) parseAddress('gateway', gateway);
   if (values.snaplen !== undefined && pcap === undefined) {
     throw new UsageError('--snaplen shortens what --pcap FILE keeps; there is no --pcap.');
@@ -164,6 +173,7 @@ function parseStack(values: StackValues): StackOptions {
     netif,
     offloads: !values['no-offloads'],
     ip,
+    ...(values.ip6 !== undefined && { ip6: parseIp6(values.ip6) }),
     ...(values['host-ip'] !== undefined && { hostIp: parseCidr('host-ip', values['host-ip']) }),
     ...(gateway !== undefined && { gateway }),
     ...(pcap !== undefined && { pcap }),
@@ -201,14 +211,46 @@ function parseNetif(text: string): NetifSpec {
       return { kind: 'tap', name: rest };
     case 'fd':
       return { kind: 'fd', fd: parseCount('netif fd:', rest, 0, 2 ** 31 - 1) };
-    case 'xen':
     case 'stream':
-      throw new UsageError(`--netif ${kind}: is not built in this version; use tap:NAME or fd:N.`);
+      return parseStream(rest);
+    case 'xen':
+      throw new UsageError(
+        `--netif ${kind}: is not built in this version; use tap:NAME, fd:N or stream:PATH.`,
+      );
     default:
       throw new UsageError(
-        `--netif ${text}: it is tap:NAME, or fd:N for a TAP that the parent process opened.`,
+        `--netif ${text}: it is tap:NAME, fd:N for a TAP that the parent process opened, or stream:PATH.`,
       );
   }
+}
+
+/** `PATH` or `tcp:HOST:PORT`, with `listen:` before it to wait for a peer. */
+function parseStream(text: string): NetifSpec {
+  const listen = text.startsWith('listen:');
+  const address = listen ? text.slice('listen:'.length) : text;
+  if (!address.startsWith('tcp:')) {
+    if (address !== '') return { kind: 'stream', listen, path: address };
+    throw new UsageError('--netif stream: needs the path of a UNIX socket, as in stream:/run/net.sock.');
+  }
+  const match = /^tcp:(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(address);
+  if (match === null) {
+    throw new UsageError(`--netif stream:${text}: give host and port, as in stream:tcp:127.0.0.1:5555.`);
+  }
+  const port = parseCount('netif stream:tcp:HOST:', match[3]!, listen ? 0 : 1, 65_535);
+  return { kind: 'stream', listen, host: (match[1] ?? match[2])!, port };
+}
+
+/** `auto`, `link-local`, or an IPv6 address with its prefix length. */
+function parseIp6(text: string): string {
+  if (text === 'auto' || text === 'link-local') return text;
+  try {
+    if (text.includes('/') && !Prefix.parse(text).address.isIpv4) return text;
+  } catch {
+    // Said below.
+  }
+  throw new UsageError(
+    `--ip6 ${text}: it is auto (what routers advertise), link-local, or an address such as fd00::2/64.`,
+  );
 }
 
 function parseCidr(option: string, text: string): string {
@@ -224,7 +266,7 @@ function parseCidr(option: string, text: string): string {
     throw new UsageError(`--${option} ${text}: give an address with its prefix length, as in 10.0.0.2/24.`);
   }
   if (!prefix.address.isIpv4) {
-    throw new UsageError(`--${option} ${text}: IPv6 is not built in this version; give an IPv4 address.`);
+    throw new UsageError(`--${option} ${text}: give an IPv4 address; IPv6 has --ip6.`);
   }
   if (!text.includes('/')) {
     throw new UsageError(

@@ -23,7 +23,15 @@ The interface of --net direct
   --netif tap:NAME   a Linux TAP device; it is made if there is none of that name
                      (needs root or CAP_NET_ADMIN) and goes away at the end
   --netif fd:N       a TAP that the parent process has opened as descriptor N
+  --netif stream:PATH, stream:tcp:HOST:PORT
+                     frames over a UNIX or TCP socket, as QEMU's -netdev stream and
+                     passt have them; connects, again and again if need be
+  --netif stream:listen:PATH, stream:listen:tcp:HOST:PORT
+                     the same, waiting for one peer after another
   --ip CIDR|dhcp     the stack's address, as in 10.0.0.2/24, or from a DHCP server
+  --ip6 auto|link-local|CIDR
+                     IPv6 too: what routers advertise, a link-local address only, or an
+                     address of its own, as in fd00::2/64
   --host-ip CIDR     gives the kernel's end of the TAP an address and brings it up
   --gateway IP       where packets for other networks go
   --no-offloads      one ordinary frame per packet, every checksum in software

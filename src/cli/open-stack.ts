@@ -1,6 +1,6 @@
 import type { Netif } from '../netif/index.ts';
 import type { Stack } from '../stack.ts';
-import type { DirectStackOptions, StackOptions } from './arguments.ts';
+import type { DirectStackOptions, NetifSpec, StackOptions } from './arguments.ts';
 
 export interface OpenStack {
   readonly stack: Stack;
@@ -36,9 +36,8 @@ export async function openStack(options: StackOptions, events: StackEvents): Pro
 }
 
 async function openDirect(options: DirectStackOptions, events: StackEvents): Promise<OpenStack> {
-  const [{ openTap }, { capture, impair }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
+  const [{ capture, impair }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
     await Promise.all([
-      import('../netif/tap/index.ts'),
       import('../netif/index.ts'),
       import('../direct/index.ts'),
       import('../time/index.ts'),
@@ -50,13 +49,10 @@ async function openDirect(options: DirectStackOptions, events: StackEvents): Pro
   const sink = pcap === undefined ? null : captureFile(pcap);
   let device: Netif | null = null;
   try {
-    device = openTap({
-      ...(spec.kind === 'tap' ? { name: spec.name } : { fd: spec.fd }),
-      ...(hostIp !== undefined && { hostAddress: hostIp }),
-      // Impairments hit packets one by one, so frames must be packets.
-      offloads: options.offloads && spoiling === undefined,
-    });
-    const description = `${options.ip} on ${describe(device)}`;
+    // Impairments hit packets one by one, so frames must be packets.
+    device = await openNetif(spec, hostIp, options.offloads && spoiling === undefined);
+    const addresses = options.ip6 === undefined ? options.ip : `${options.ip} and IPv6 ${options.ip6}`;
+    const description = `${addresses} on ${describe(device)}`;
     let netif: Netif = device;
     if (spoiling !== undefined) {
       const { impairments, seed } = spoiling;
@@ -71,6 +67,7 @@ async function openDirect(options: DirectStackOptions, events: StackEvents): Pro
       netif,
       clock,
       ipv4: options.ip,
+      ...(options.ip6 !== undefined && { ipv6: options.ip6 }),
       ...(gateway !== undefined && { gateway }),
       onDown: (error) => events.onDown(error),
       onConflict: (conflict) => events.onConflict(conflict),
@@ -91,6 +88,20 @@ async function openDirect(options: DirectStackOptions, events: StackEvents): Pro
     await sink?.end();
     throw error;
   }
+}
+
+async function openNetif(spec: NetifSpec, hostIp: string | undefined, offloads: boolean): Promise<Netif> {
+  if (spec.kind === 'stream') {
+    const { openStream } = await import('../netif/stream/index.ts');
+    const { kind, ...options } = spec;
+    return openStream(options);
+  }
+  const { openTap } = await import('../netif/tap/index.ts');
+  return openTap({
+    ...(spec.kind === 'tap' ? { name: spec.name } : { fd: spec.fd }),
+    ...(hostIp !== undefined && { hostAddress: hostIp }),
+    offloads,
+  });
 }
 
 function describe(netif: Netif): string {

@@ -40,6 +40,17 @@ describe('mirage-net run', () => {
     });
   });
 
+  it.each([
+    ['stream:/run/x.sock', { listen: false, path: '/run/x.sock' }],
+    ['stream:listen:/run/x.sock', { listen: true, path: '/run/x.sock' }],
+    ['stream:tcp:127.0.0.1:5555', { listen: false, host: '127.0.0.1', port: 5555 }],
+    ['stream:listen:tcp:[::1]:0', { listen: true, host: '::1', port: 0 }],
+  ])('takes %s', (text, netif) => {
+    expect(parseCommand(words(`run --netif ${text} --ip dhcp --ip6 auto app.js`))).toMatchObject({
+      options: { netif: { kind: 'stream', ...netif }, ip: 'dhcp', ip6: 'auto' },
+    });
+  });
+
   it("reads a command line for the host's sockets", () => {
     expect(parseCommand(words('run app.js --net socket -- a -- b'))).toEqual({
       kind: 'run',
@@ -55,12 +66,17 @@ describe('mirage-net run', () => {
     ['run app.js --netif tap: --ip 10.0.0.2/24', /name of the device/],
     ['run app.js --netif fd:x --ip 10.0.0.2/24', /whole number/],
     ['run app.js --netif xen:0 --ip 10.0.0.2/24', /xen: is not built in this version/],
-    ['run app.js --netif stream:/x --ip 10.0.0.2/24', /stream: is not built in this version/],
+    ['run app.js --netif stream: --ip 10.0.0.2/24', /path of a UNIX socket/],
+    ['run app.js --netif stream:tcp:host --ip 10.0.0.2/24', /stream:tcp:127.0.0.1:5555/],
+    ['run app.js --netif stream:tcp:host:0 --ip 10.0.0.2/24', /from 1 to 65535/],
+    ['run app.js --netif stream:/x --ip 10.0.0.2/24 --host-ip 10.0.0.1/24', /another program/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --ip6 fd00::2', /fd00::2\/64/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --ip6 10.0.0.3/24', /fd00::2\/64/],
     ['run app.js --netif eth0 --ip 10.0.0.2/24', /tap:NAME/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --host-ip dhcp', /the kernel's end/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2', /10.0.0.2\/24/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2/33', /prefix length/],
-    ['run app.js --netif tap:mnd0 --ip fd00::2/64', /IPv6 is not built/],
+    ['run app.js --netif tap:mnd0 --ip fd00::2/64', /IPv6 has --ip6/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --gateway x', /IPv4 address/],
     ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --snaplen 96', /no --pcap/],
     ['run app.js --net socket --pcap x.pcap', /--pcap does not apply to --net socket/],
