@@ -34,6 +34,8 @@ export interface DirectStackOptions extends DirectIpv6Options, NameOptions {
   readonly onDown?: (error: Error | undefined) => void;
   readonly defaultTtl?: number;
   readonly tcp?: TcpOptions;
+  /** First and last of the ports that TCP and UDP choose from (RFC 6056 §3.2). Default 32,768 to 65,535. */
+  readonly ephemeralPorts?: readonly [first: number, last: number];
   /** Real time by default. */
   readonly clock?: Clock;
   /** The host's secure random bits by default. */
@@ -61,6 +63,7 @@ export class DirectStack implements Stack {
   /** Throws `TypeError` or `RangeError` for an address that is none. */
   constructor(options: DirectStackOptions) {
     const { netif, clock = new RealClock(), random = new CryptoRandom(), onConflict, onDown } = options;
+    const { ephemeralPorts } = options;
     this.#clock = clock;
     this.#timers = new TimerWheel(clock);
     const address = options.ipv4 === 'dhcp' ? null : Prefix.parse(options.ipv4);
@@ -92,10 +95,14 @@ export class DirectStack implements Stack {
       clock,
       timers: this.#timers,
       random,
-      ...(options.tcp === undefined ? {} : { options: options.tcp }),
+      options: { ...(ephemeralPorts !== undefined && { ephemeralPorts }), ...options.tcp },
     });
     this.tcp = new DirectTcp(this.#tcp, clock, resolve);
-    this.#udp = new UdpLayer({ ip: this.network, random });
+    this.#udp = new UdpLayer({
+      ip: this.network,
+      random,
+      ...(ephemeralPorts !== undefined && { ephemeralPorts }),
+    });
     this.udp = new DirectUdp(this.#udp, resolve);
     const { network, tcp, udp } = this;
     this.#dhcp =

@@ -1,4 +1,5 @@
 /** The way to the C library and the kernel's devices; Linux and Node only. */
+export { loadPacketProgram } from './bpf.ts';
 export { AF_INET, AF_INET6, Descriptor, isRetry } from './descriptor.ts';
 export { Errno, errnoName, systemError } from './errno.ts';
 export { type Libc, libc, type NativeMemory } from './libc.ts';

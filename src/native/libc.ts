@@ -36,6 +36,8 @@ export interface Libc {
   /** With a value in place of the pointer. */
   ioctlValue(fd: number, request: number, argument: number): number;
   socket(family: number, type: number, protocol: number): number;
+  /** For calls that the C library has no function for. */
+  syscall(number: number, a: number, b: number, c: number): number;
   /** The address, or -1. */
   mmap(
     address: number,
@@ -95,6 +97,12 @@ function load(): Libc {
     fcntl: c.func('fcntl', 'int', ['int', 'int', 'int']) as unknown as Libc['fcntl'],
     ioctl: c.func('ioctl', 'int', ['int', 'ulong', 'void *']) as unknown as Libc['ioctl'],
     ioctlValue: c.func('ioctl', 'int', ['int', 'ulong', 'ulong']) as unknown as Libc['ioctlValue'],
+    syscall: c.func('syscall', 'intptr_t', [
+      'intptr_t',
+      'uintptr_t',
+      'uintptr_t',
+      'uintptr_t',
+    ]) as unknown as Libc['syscall'],
     socket: c.func('socket', 'int', ['int', 'int', 'int']) as unknown as Libc['socket'],
     mmap: c.func('mmap', 'intptr_t', [
       'uintptr_t',

@@ -5,3 +5,4 @@
 export { TapNetif } from './netif.ts';
 export { openTap } from './open.ts';
 export type { TapOptions } from './options.ts';
+export { openTapQueues, type TapQueues } from './queues.ts';

@@ -10,6 +10,7 @@ export const TUNSETVNETHDRSZ = 0x400454d8;
 export const TUNGETFEATURES = 0x800454cf;
 export const TUNGETIFF = 0x800454d2;
 export const TUNGETVNETHDRSZ = 0x800454d7;
+export const TUNSETSTEERINGEBPF = 0x800454e0;
 
 export const IFF_TUN = 0x0001;
 export const IFF_TAP = 0x0002;

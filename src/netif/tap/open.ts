@@ -41,7 +41,7 @@ export function openTap(options: TapOptions = {}): TapNetif {
 }
 
 /** Two stations of one address on a cable would take each other's frames for their own. */
-function stationAddress(mac: MacAddress | null, hostMac: MacAddress): MacAddress {
+export function stationAddress(mac: MacAddress | null, hostMac: MacAddress): MacAddress {
   if (mac !== null) {
     if (mac.equals(hostMac)) throw invalid(`mac ${mac} is the kernel's end; the stack's end needs its own`);
     return mac;
@@ -54,7 +54,7 @@ function stationAddress(mac: MacAddress | null, hostMac: MacAddress): MacAddress
 }
 
 /** @returns the MTU in bytes */
-function configure(device: TapDevice, hostAddress: Prefix | null, options: TapOptions): number {
+export function configure(device: TapDevice, hostAddress: Prefix | null, options: TapOptions): number {
   const { mtu, queueFrames } = options;
   const end = new HostEnd(device.name);
   try {
