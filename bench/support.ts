@@ -47,6 +47,7 @@ export function loneConnection(): LoneConnection {
       protocol = registered;
     },
     path: () => path,
+    interfaceIndex: () => 0,
     isLocal: () => true,
     isBroadcast: () => false,
     portUnreachable: () => {},
@@ -67,6 +68,7 @@ export function loneConnection(): LoneConnection {
     trafficClass: 0,
     hopLimit: 64,
     isGroup: false,
+    arrival: 0,
   };
   const write = (flags: number, seq: number, ack: number, header: number, payload: number): void => {
     frame.reset(frame.bytes, 0, header + payload);

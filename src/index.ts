@@ -5,7 +5,14 @@
  */
 export { type Family, IpAddress, MacAddress, Prefix } from './address/index.ts';
 export { DhcpServer, type DhcpServerOptions } from './dhcp/index.ts';
-export { type DhcpOptions, DirectStack, type DirectStackOptions, type NameOptions } from './direct/index.ts';
+export {
+  type DhcpOptions,
+  DirectStack,
+  type DirectStackOptions,
+  type InterfaceOptions,
+  type MultihomedStackOptions,
+  type NameOptions,
+} from './direct/index.ts';
 export { DnsServer, type DnsServerOptions } from './dns/index.ts';
 export { NetError, type NetErrorCode, type NetErrorDetails } from './errors.ts';
 export type { Netif, NetifCounters, NetifHandler, Offloads } from './netif/index.ts';

@@ -22,7 +22,12 @@ export interface IpPacket {
   readonly hopLimit: number;
   /** The destination is a broadcast or multicast address (never a TCP matter, RFC 1122 §4.2.3.10). */
   readonly isGroup: boolean;
+  /** Index of the interface that it came by; {@link ARRIVED_LOOPBACK} if it never left this host. */
+  readonly arrival: number;
 }
+
+/** `IpPacket.arrival` of packets to ourselves. */
+export const ARRIVED_LOOPBACK = -1;
 
 /**
  * A destination resolved: source address, interface, next hop, and path MTU,
@@ -117,9 +122,12 @@ export interface IpLayer {
   /**
    * Finds a way to `destination`, from `source` if one is given. Throws
    * `NetError`: `ENETUNREACH` (no route), `EADDRNOTAVAIL` (source is not ours),
-   * `EINVAL` (unspecified destination).
+   * `EINVAL` (unspecified destination). `device` is the index of an interface that
+   * it has to leave by.
    */
-  path(destination: IpAddress, source?: IpAddress): IpPath;
+  path(destination: IpAddress, source?: IpAddress, device?: number): IpPath;
+  /** The index of the interface called `name`, as in `IpPacket.arrival`. Throws `ENODEV`. */
+  interfaceIndex(name: string): number;
   /** Whether packets to `address` are ours (unicast addresses of all interfaces, loopback). */
   isLocal(address: IpAddress): boolean;
   /** Whether `address` is a broadcast address, limited or of a connected prefix. */
@@ -136,8 +144,8 @@ export interface GroupLayer extends IpLayer {
    * is no such interface, `ENOBUFS` for too many groups.
    */
   subscribe(group: IpAddress, on?: string): GroupSubscription;
-  /** Whether there is an interface with the address or name `on`. */
-  hasInterface(on: string): boolean;
+  /** The index of the interface with the address, name or number `on` (the first's of `0.0.0.0` and `::`); null if there is none. */
+  findInterface(on: string): number | null;
 }
 
 /** IANA protocol numbers. */

@@ -133,6 +133,8 @@ export interface UdpBindOptions {
   /** 0 or none takes a free port. */
   readonly port?: number;
   readonly host?: string;
+  /** The only interface that is listened on and sent by; all of them by default. Rejects with `ENODEV`; `EOPNOTSUPP` on the host's sockets. */
+  readonly interface?: string;
   /** Allows sending to broadcast addresses. */
   readonly broadcast?: boolean;
   /** Most bytes of datagrams that wait to be read; more are dropped and counted. */

@@ -20,7 +20,10 @@ export class IpAddress {
   w1 = 0;
   w2 = 0;
   w3 = 0;
-  /** Interface index of a link-local IPv6 address (RFC 4007), 0 for none. */
+  /**
+   * The link of a link-local IPv6 address, and of a multicast or broadcast destination:
+   * index of the interface, 0 for the first (RFC 4007's default zone) and where it has no meaning.
+   */
   scope = 0;
 
   static readonly ANY_IPV4 = IpAddress.ipv4(0);
@@ -32,13 +35,23 @@ export class IpAddress {
     return new IpAddress().setIpv4(word);
   }
 
-  /** Parses dotted-quad IPv4 or RFC 4291 §2.2 IPv6 text; null if it is neither. */
+  /**
+   * Parses dotted-quad IPv4, or RFC 4291 §2.2 IPv6 text, which may have the number of an
+   * interface as its zone (`fe80::1%2`, RFC 4007 §11); null if it is neither.
+   */
   static tryParse(text: string): IpAddress | null {
     const v4 = parseIpv4(text);
     if (v4 !== null) return IpAddress.ipv4(v4);
-    const words = parseIpv6(text);
+    const percent = text.indexOf('%');
+    const words = parseIpv6(percent < 0 ? text : text.slice(0, percent));
     if (words === null) return null;
-    return new IpAddress().setWords(words[0], words[1], words[2], words[3]);
+    const address = new IpAddress().setWords(words[0], words[1], words[2], words[3]);
+    if (percent < 0) return address;
+    const zone = text.slice(percent + 1);
+    const isZoned = address.w0 >>> 22 === 0x3fa || address.isMulticast;
+    if (!isZoned || !/^[1-9]\d{0,3}$/.test(zone)) return null;
+    address.scope = Number(zone) - 1;
+    return address;
   }
 
   /** As {@link tryParse}, but throws `TypeError` naming the text. */
@@ -91,6 +104,12 @@ export class IpAddress {
     return address;
   }
 
+  /** The same address without {@link scope}, as it stands on a wire. */
+  unscoped(): IpAddress {
+    if (this.scope === 0) return this;
+    return new IpAddress().setWords(this.w0, this.w1, this.w2, this.w3);
+  }
+
   equals(other: IpAddress): boolean {
     return (
       this.w3 === other.w3 &&
@@ -135,8 +154,10 @@ export class IpAddress {
     return this.isIpv4 && this.w3 === -1;
   }
 
-  /** RFC 5952 text for IPv6, dotted quad for IPv4. */
+  /** RFC 5952 text for IPv6, with the number of its interface unless that is the first; dotted quad for IPv4. */
   toString(): string {
-    return this.isIpv4 ? formatIpv4(this.w3) : formatIpv6(this.w0, this.w1, this.w2, this.w3);
+    if (this.isIpv4) return formatIpv4(this.w3);
+    const text = formatIpv6(this.w0, this.w1, this.w2, this.w3);
+    return this.scope === 0 ? text : `${text}%${this.scope + 1}`;
   }
 }

@@ -11,7 +11,7 @@ import { NetError } from '../errors.ts';
 import type { StackStatistics, UdpSocket } from '../stack.ts';
 import type { Clock, Random, Timer, TimerWheel } from '../time/index.ts';
 import type { UdpLayer } from '../udp/index.ts';
-import type { Network } from './network.ts';
+import type { Interface } from './interface.ts';
 
 export interface DhcpOptions {
   /** Told to the server, as our name. */
@@ -29,7 +29,7 @@ export interface DhcpOptions {
 }
 
 export interface DhcpInterfaceOptions extends DhcpOptions {
-  readonly network: Network;
+  readonly network: Interface;
   readonly udp: UdpLayer;
   readonly clock: Clock;
   readonly timers: TimerWheel;
@@ -174,7 +174,11 @@ export class DhcpInterface {
   }
 
   #open(): UdpSocket {
-    const socket = this.#options.udp.bind({ port: DHCP_CLIENT_PORT, broadcast: true });
+    const socket = this.#options.udp.bind({
+      port: DHCP_CLIENT_PORT,
+      broadcast: true,
+      interface: this.#options.network.name,
+    });
     void this.#receive(socket);
     return socket;
   }

@@ -1,4 +1,10 @@
 export type { DhcpOptions } from './dhcp.ts';
+export type { Interface } from './interface.ts';
 export type { NameOptions } from './names.ts';
-export { Network, type NetworkOptions } from './network.ts';
-export { DirectStack, type DirectStackOptions } from './stack.ts';
+export { Network, type NetworkOptions, type RouteOptions } from './network.ts';
+export {
+  DirectStack,
+  type DirectStackOptions,
+  type InterfaceOptions,
+  type MultihomedStackOptions,
+} from './stack.ts';

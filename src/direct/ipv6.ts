@@ -46,21 +46,32 @@ function ipv6Address(text: string): IpAddress {
   return address;
 }
 
+/** What an address with a zone is looked up in. */
+export interface Zone {
+  readonly name: string;
+  /** What `IpAddress.scope` says of it; one less than the number that stands for the name (RFC 4007 §11.2). */
+  readonly index: number;
+}
+
 /**
- * `fe80::1%tap0` without its zone (RFC 4007 §11), which must name the one
- * interface there is; null if the text has none. Throws `ENOTFOUND` where
- * it names another.
+ * `fe80::1%tap0` (RFC 4007 §11) as the address on the interface that the zone
+ * names, by name or number; null if the text has none. Throws `ENOTFOUND` where
+ * there is no such interface.
  */
-export function stripZone(text: string, interfaceName: string): IpAddress | null {
+export function parseZoned(text: string, zones: readonly Zone[]): IpAddress | null {
   const percent = text.indexOf('%');
   if (percent < 0) return null;
   const address = IpAddress.tryParse(text.slice(0, percent));
   if (address === null || address.isIpv4) return null;
-  const zone = text.slice(percent + 1);
-  if (zone === interfaceName || zone === '1') return address;
-  throw new NetError('ENOTFOUND', {
-    syscall: 'getaddrinfo',
-    address: text,
-    reason: `no interface ${zone}, only ${interfaceName}`,
-  });
+  const name = text.slice(percent + 1);
+  const zone = zones.find((one) => one.name === name || `${one.index + 1}` === name);
+  if (zone === undefined) {
+    throw new NetError('ENOTFOUND', {
+      syscall: 'getaddrinfo',
+      address: text,
+      reason: `no interface ${name}, only ${zones.map((one) => one.name).join(', ')}`,
+    });
+  }
+  address.scope = zone.index;
+  return address;
 }

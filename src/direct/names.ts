@@ -4,7 +4,7 @@ import { NetError } from '../errors.ts';
 import type { Tcp, Udp } from '../stack.ts';
 import type { Clock, Random } from '../time/index.ts';
 import type { DhcpInterface } from './dhcp.ts';
-import { stripZone } from './ipv6.ts';
+import { parseZoned } from './ipv6.ts';
 import type { Network } from './network.ts';
 
 export interface NameOptions {
@@ -19,7 +19,8 @@ export interface NameOptions {
 export interface NamesOptions {
   readonly names: NameOptions;
   readonly network: Network;
-  readonly dhcp: DhcpInterface | null;
+  /** Of every interface that has its address by DHCP. */
+  readonly dhcp: readonly DhcpInterface[];
   readonly udp: Udp;
   readonly tcp: Tcp;
   readonly clock: Clock;
@@ -36,12 +37,20 @@ export class Names {
     const { names, network, dhcp } = options;
     this.#network = network;
     this.#hosts = hostTable(names.hosts ?? {});
-    const told = () => network.ipv6?.link.autoconf?.dns;
+    const leases = () => dhcp.flatMap(({ lease }) => lease ?? []);
+    const told = () => network.ipv6?.links.flatMap(({ autoconf }) => autoconf?.dns ?? []) ?? [];
     this.resolver = new Resolver({
       ...options,
       servers: () =>
-        names.dns ?? [...(dhcp?.lease?.dns ?? []), ...(told()?.servers.map((server) => `${server}`) ?? [])],
-      search: () => names.search ?? [...(dhcp?.lease?.search ?? []), ...(told()?.search ?? [])],
+        names.dns ?? [
+          ...leases().flatMap((lease) => lease.dns),
+          ...told().flatMap(({ servers }) => servers.map((server) => `${server}`)),
+        ],
+      search: () =>
+        names.search ?? [
+          ...leases().flatMap((lease) => lease.search),
+          ...told().flatMap((dns) => dns.search),
+        ],
     });
   }
 
@@ -49,7 +58,7 @@ export class Names {
   async resolve(hostname: string): Promise<string[]> {
     const literal = IpAddress.tryParse(hostname);
     if (literal !== null) return [literal.toString()];
-    const zoned = stripZone(hostname, this.#network.netif.name);
+    const zoned = parseZoned(hostname, this.#network.zones());
     if (zoned !== null) return [zoned.toString()];
     const addresses = this.#known(hostname) ?? (await this.#ask(hostname));
     return this.#network.sort(addresses.map((address) => IpAddress.parse(address))).map(String);

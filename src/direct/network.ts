@@ -1,99 +1,106 @@
 import { IpAddress, type Prefix } from '../address/index.ts';
-import { type AddressConflict, Arp } from '../arp/index.ts';
+import type { AddressConflict, Arp } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
-import { Ethernet } from '../ethernet/index.ts';
+import type { Ethernet } from '../ethernet/index.ts';
 import { Icmp, Icmpv6 } from '../icmp/index.ts';
-import type { GroupSubscription, LoopbackHandler } from '../internet/index.ts';
+import { type GroupSubscription, Loopback, type LoopbackHandler } from '../internet/index.ts';
 import type { GroupLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
-import { Ipv4, RoutingTable } from '../ipv4/index.ts';
-import { Ipv6, type Ipv6Configuration, Ipv6Packet } from '../ipv6/index.ts';
-import type { Frame, Netif, NetifHandler } from '../netif/netif.ts';
+import { type HostModel, Ipv4 } from '../ipv4/index.ts';
+import { Ipv6, Ipv6Packet, isLinkLocal } from '../ipv6/index.ts';
+import type { Frame, Netif } from '../netif/netif.ts';
 import type { StackStatistics } from '../stack.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
+import { Interface, type InterfaceConfiguration, type InterfaceHost } from './interface.ts';
+import type { Zone } from './ipv6.ts';
 
-export interface NetworkOptions {
-  readonly netif: Netif;
+/** The first interface, those besides it, and what they share. */
+export interface NetworkOptions extends InterfaceConfiguration {
+  readonly others?: readonly InterfaceConfiguration[];
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly random: Random;
-  /** Our address and the prefix on the link; null (as before DHCP) for none yet. */
-  readonly address: Prefix | null;
-  /** The default route's next hop. */
-  readonly gateway?: IpAddress | null;
   /** RFC 1122 §3.2.1.7; 64 by default (IANA's recommendation). */
   readonly defaultTtl?: number;
-  /** Asks for five to eight seconds whether the address is free before it is used (RFC 5227 §2.1). Default false. */
-  readonly probe?: boolean;
-  /** How this interface has IPv6; null, the default, for not at all. */
-  readonly ipv6?: Ipv6Configuration | null;
+  /** RFC 1122 §3.3.4.2; `strong` by default. */
+  readonly hostModel?: HostModel;
   /** Another station claims an address of ours. */
-  readonly onConflict?: (conflict: AddressConflict) => void;
-  /** The netif is gone; with an error unless we closed it. */
+  readonly onConflict?: (conflict: AddressConflict, by: Interface) => void;
+  /** A netif is gone; with an error unless we closed it. The other interfaces go on. */
+  readonly onInterfaceDown?: (name: string, error?: Error) => void;
+  /** The last netif is gone. */
   readonly onClosed?: (error?: Error) => void;
 }
 
-/** One interface and its loopback, from Ethernet up to IP: what transports are registered with. */
-export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
-  readonly netif: Netif;
-  readonly ethernet: Ethernet;
-  readonly arp: Arp;
+export interface RouteOptions {
+  /** The interface that it leaves by. By default the one that has the gateway on its link, else the first. */
+  readonly interface?: string;
+  /** Of several routes for one prefix, the lowest is taken; by default the interface's. */
+  readonly metric?: number;
+}
+
+/** The interfaces of a host and its loopback, from Ethernet up to IP: what transports are registered with. */
+export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
+  readonly clock: Clock;
+  readonly timers: TimerWheel;
+  readonly random: Random;
+  readonly interfaces: readonly Interface[];
+  readonly loopback: Loopback;
   readonly ipv4: Ipv4;
   readonly icmp: Icmp;
-  /** Null where the interface has no IPv6. */
+  /** Null where no interface has IPv6. */
   readonly ipv6: Ipv6 | null;
   readonly icmpv6: Icmpv6 | null;
-  readonly #clock: Clock;
   readonly #options: NetworkOptions;
-  #started = false;
   #closed = false;
-  #claiming: { readonly gateway: IpAddress | null; settle(error?: NetError): void } | null = null;
 
+  /** Throws `EINVAL` where two interfaces have one name, or IPv6 has too narrow a link. */
   constructor(options: NetworkOptions) {
-    const { netif, clock, timers, random, defaultTtl = 64 } = options;
-    this.netif = netif;
-    this.#clock = clock;
+    const { clock, timers, random, defaultTtl = 64, hostModel = 'strong', others = [] } = options;
+    this.clock = clock;
+    this.timers = timers;
+    this.random = random;
     this.#options = options;
-    this.ethernet = new Ethernet(netif, clock);
-    this.arp = new Arp({
-      ethernet: this.ethernet,
-      clock,
-      timers,
-      random,
-      onClaimed: (address) => this.#configure(address),
-      onConflict: (conflict) => this.#conflict(conflict),
-    });
+    this.loopback = new Loopback(clock, this);
+    const { loopback } = this;
     this.ipv4 = new Ipv4({
-      ethernet: this.ethernet,
-      arp: this.arp,
       clock,
       timers,
       random,
       defaultTtl,
-      loopback: this,
-      onException: (error) => this.#escape(error),
+      loopback,
+      hostModel,
+      onException: (error) => this.escaped(error),
     });
     this.icmp = new Icmp(this.ipv4, clock, random);
-    const { ipv6: configuration = null } = options;
-    if (configuration === null) {
-      this.ipv6 = null;
-      this.icmpv6 = null;
-      return;
-    }
-    this.ipv6 = new Ipv6({
-      ethernet: this.ethernet,
-      clock,
-      timers,
-      random,
-      hopLimit: defaultTtl,
-      configuration,
-      loopback: {
-        receiveLooped: (frame) => this.#receiveLooped6(frame),
-        flushLooped: () => this.flushLooped(),
-        writableLooped: () => this.writable(),
-      },
-      onConflict: (conflict) => options.onConflict?.(conflict),
-    });
-    this.icmpv6 = new Icmpv6(this.ipv6, clock, random);
+    const configurations = [options, ...others];
+    checkNames(configurations);
+    const hasIpv6 = configurations.some(({ ipv6 = null }) => ipv6 !== null);
+    this.ipv6 = hasIpv6
+      ? new Ipv6({
+          clock,
+          timers,
+          random,
+          hopLimit: defaultTtl,
+          loopback,
+          strong: hostModel === 'strong',
+          onConflict: (conflict, { index }) => this.conflict(conflict, this.interfaces[index]!),
+        })
+      : null;
+    this.icmpv6 = this.ipv6 === null ? null : new Icmpv6(this.ipv6, clock, random);
+    this.interfaces = configurations.map((configuration, index) => new Interface(this, configuration, index));
+  }
+
+  /** The first interface's. */
+  get netif(): Netif {
+    return this.#first.netif;
+  }
+
+  get ethernet(): Ethernet {
+    return this.#first.ethernet;
+  }
+
+  get arp(): Arp {
+    return this.#first.arp;
   }
 
   /**
@@ -102,43 +109,29 @@ export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
    * rejects with `EADDRNOTAVAIL` if another station has one.
    */
   async start(): Promise<void> {
-    this.#started = true;
-    this.netif.start(this);
-    this.ipv4.igmp.start();
-    const { address, gateway = null, probe = false } = this.#options;
-    const starts: (Promise<void> | undefined)[] = [
-      address === null ? undefined : this.setAddress(address, gateway, probe),
-      this.ipv6?.link.start(),
-    ];
-    await Promise.all(starts);
+    await Promise.all(this.interfaces.map((one) => one.start()));
   }
 
-  /** Takes another address in place of the present one (as DHCP does); null gives it up. As for the promise, see {@link start}. */
+  /** The interface called `name`. Throws `ENODEV`. */
+  interface(name: string): Interface {
+    const found = this.interfaces.find((one) => one.name === name);
+    if (found !== undefined) return found;
+    const names = this.interfaces.map((one) => one.name).join(', ');
+    throw new NetError('ENODEV', { reason: `no interface ${name}, only ${names}` });
+  }
+
+  /** {@link Interface.setAddress} of the first interface. */
   setAddress(address: Prefix | null, gateway: IpAddress | null = null, probe = false): Promise<void> {
-    this.#claiming?.settle(
-      new NetError('EADDRNOTAVAIL', { syscall: 'bind', reason: 'another address was set meanwhile' }),
-    );
-    this.#claiming = null;
-    this.arp.release();
-    this.ipv4.setAddress(null);
-    this.ipv4.removeRoute(RoutingTable.DEFAULT);
-    if (address === null) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      this.#claiming = { gateway, settle: (error) => (error === undefined ? resolve() : reject(error)) };
-      this.arp.claim(address, probe);
-    });
+    return this.#first.setAddress(address, gateway, probe);
   }
 
-  addRoute(prefix: Prefix, gateway: IpAddress | null): void {
-    if (prefix.address.isIpv4) {
-      this.ipv4.addRoute(prefix, gateway);
-    } else if (this.ipv6 === null) {
-      throw new NetError('ENETUNREACH', { syscall: 'addRoute', address: `${prefix}`, reason: 'IPv6 is off' });
-    } else {
-      this.ipv6.addRoute(prefix, gateway);
-    }
+  addRoute(prefix: Prefix, gateway: IpAddress | null, options: RouteOptions = {}): void {
+    const { interface: name, metric } = options;
+    const by = name === undefined ? this.#interfaceToward(gateway) : this.interface(name);
+    by.addRoute(prefix, gateway, metric);
   }
 
+  /** Of every interface. Whether there was one. */
   removeRoute(prefix: Prefix): boolean {
     if (prefix.address.isIpv4) return this.ipv4.removeRoute(prefix);
     return this.ipv6?.removeRoute(prefix) ?? false;
@@ -150,9 +143,31 @@ export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
     this.ipv6?.register(protocol);
   }
 
-  path(destination: IpAddress, source?: IpAddress): IpPath {
-    const family = destination.isIpv4 ? this.ipv4 : (this.ipv6 ?? this.ipv4);
-    return family.path(destination, source);
+  path(destination: IpAddress, source?: IpAddress, device?: number): IpPath {
+    const by = device === undefined ? null : this.interfaces[device]!;
+    if (destination.isIpv4 || this.ipv6 === null) {
+      return by === null
+        ? this.ipv4.path(destination, source)
+        : this.ipv4.pathBy(by.ipv4, destination, source);
+    }
+    if (by === null) return this.ipv6.path(destination, source);
+    if (by.ipv6 === null) {
+      throw new NetError('ENETUNREACH', {
+        syscall: 'connect',
+        address: `${destination}`,
+        reason: `no IPv6 on ${by.name}`,
+      });
+    }
+    return this.ipv6.pathBy(by.ipv6, destination, source);
+  }
+
+  /** The interfaces with IPv6, as the zones of link-local addresses. */
+  zones(): Zone[] {
+    return this.interfaces.filter(({ ipv6 }) => ipv6 !== null);
+  }
+
+  interfaceIndex(name: string): number {
+    return this.interface(name).index;
   }
 
   isLocal(address: IpAddress): boolean {
@@ -164,23 +179,29 @@ export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
   }
 
   subscribe(group: IpAddress, on?: string): GroupSubscription {
-    if (on !== undefined && !this.hasInterface(on)) {
+    const index = on === undefined ? 0 : this.findInterface(on);
+    if (index === null) {
       throw new NetError('ENODEV', {
         syscall: 'addMembership',
         address: `${group}`,
         reason: `no interface ${on}`,
       });
     }
-    if (group.isIpv4) return this.ipv4.igmp.groups.subscribe(group);
-    if (this.ipv6 !== null) return this.ipv6.link.groups.subscribe(group);
+    const by = this.interfaces[index]!;
+    if (group.isIpv4) return by.ipv4.igmp.groups.subscribe(group);
+    if (by.ipv6 !== null) return by.ipv6.groups.subscribe(group);
     throw new NetError('ENODEV', { syscall: 'addMembership', address: `${group}`, reason: 'IPv6 is off' });
   }
 
-  hasInterface(on: string): boolean {
+  findInterface(on: string): number | null {
     const zone = on.slice(on.indexOf('%') + 1);
-    if (zone === this.netif.name || zone === '1') return true;
+    const named = this.interfaces.findIndex(({ name, index }) => name === zone || `${index + 1}` === zone);
+    if (named >= 0) return named;
     const address = IpAddress.tryParse(on);
-    return address !== null && (address.isUnspecified || this.isLocal(address));
+    if (address === null) return null;
+    if (address.isUnspecified) return 0;
+    const link = address.isIpv4 ? this.ipv4.linkOf(address) : (this.ipv6?.linkOf(address) ?? null);
+    return link?.index ?? (this.isLocal(address) ? 0 : null);
   }
 
   portUnreachable(packet: IpPacket): void {
@@ -191,23 +212,28 @@ export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
   /** Addresses of one host in the order in which to try them (RFC 6724 §6). */
   sort(destinations: readonly IpAddress[]): IpAddress[] {
     if (this.ipv6 === null) return [...destinations];
-    return this.ipv6.sort(destinations, (destination) => {
-      const source = destination.isLoopback ? destination : (this.ipv4.address?.address ?? null);
-      return source !== null && this.ipv4.hasWay(destination, source) ? source : null;
-    });
+    return this.ipv6.sort(destinations, (destination) => this.ipv4.sourceOf(destination));
   }
 
-  receive(frame: Frame): void {
+  receiveLooped(frame: Frame): void {
     try {
-      this.ethernet.receive(frame);
+      if (frame.bytes[frame.start]! >>> 4 === 4) this.ipv4.receiveLooped(frame);
+      else this.ipv6!.receiveLooped(frame);
     } catch (error) {
-      this.#escape(error);
+      this.escaped(error);
     }
   }
 
-  flush(): void {
+  flushLooped(): void {
+    this.flushed();
+  }
+
+  writableLooped(): void {
+    this.writable();
+  }
+
+  flushed(): void {
     this.ipv4.flush();
-    this.ethernet.flush();
   }
 
   writable(): void {
@@ -215,128 +241,107 @@ export class Network implements GroupLayer, NetifHandler, LoopbackHandler {
     if (this.ipv6?.drain() !== false) this.ipv4.writable();
   }
 
-  closed(error?: Error): void {
-    this.#options.onClosed?.(error);
+  conflict(conflict: AddressConflict, by: Interface): void {
+    this.#options.onConflict?.(conflict, by);
   }
 
-  receiveLooped(frame: Frame): void {
-    try {
-      this.ipv4.receiveLooped(frame);
-    } catch (error) {
-      this.#escape(error);
-    }
+  down(from: Interface, error?: Error): void {
+    this.#options.onInterfaceDown?.(from.name, error);
+    if (!this.interfaces.some((one) => one.isUp)) this.#options.onClosed?.(error);
   }
 
-  flushLooped(): void {
-    this.ipv4.flush();
+  /** A transport or an application threw: the device's loop goes on, and the error comes out where nobody can miss it. */
+  escaped(error: unknown): void {
+    this.clock.defer(() => {
+      throw error;
+    });
   }
 
-  writableLooped(): void {
-    this.writable();
-  }
-
-  /** Counters of this interface, in SNMP's words where there are such (RFC 4293, RFC 2011). */
+  /**
+   * Counters in SNMP's words where there are such (RFC 4293, RFC 2011): of the
+   * host; of the first interface (`interface`, `ethernet`, `arp`, `ndp`); and
+   * of every interface by its name.
+   */
   statistics(): StackStatistics {
-    const { ipv4, arp } = this;
+    const { ipv4 } = this;
+    const outboxes = ipv4.links.map(({ outbox }) => outbox);
     return {
-      interface: { ...this.netif.counters },
-      ethernet: { ...this.ethernet.counters },
-      arp: { ...arp.counters, entries: arp.cache.size, evictions: arp.cache.evictions },
+      ...this.#first.statistics(),
       ip: {
         ...ipv4.counters,
         ...ipv4.egress.counters,
-        ipOutDiscards: ipv4.egress.outbox.discards,
-        checksumsCompleted: ipv4.egress.outbox.checksumsCompleted,
+        ipOutDiscards: total(outboxes.map(({ discards }) => discards)),
+        checksumsCompleted: total(outboxes.map(({ checksumsCompleted }) => checksumsCompleted)),
         ...ipv4.reassembly.counters,
         ipReasmPending: ipv4.reassembly.size,
         ipReasmPendingBytes: ipv4.reassembly.bytes,
-        loopbackStalls: ipv4.loopbackStalls,
         pathMtus: ipv4.pathMtu.size,
       },
-      igmp: { ...ipv4.igmp.counters, groups: ipv4.igmp.groups.size },
       icmp: { ...this.icmp.counters },
       ...this.#statisticsOfIpv6(),
+      interfaces: {
+        [this.loopback.name]: { interface: { ...this.loopback.counters } },
+        ...Object.fromEntries(this.interfaces.map((one) => [one.name, one.statistics()])),
+      },
     };
   }
 
   #statisticsOfIpv6(): StackStatistics {
     const { ipv6, icmpv6 } = this;
     if (ipv6 === null || icmpv6 === null) return {};
-    const { egress, link, receiver } = ipv6;
+    const { egress, receiver } = ipv6;
     const { reassembly } = receiver;
+    const outboxes = ipv6.links.map(({ outbox }) => outbox);
     return {
-      ndp: {
-        ...link.ndp.counters,
-        ...link.autoconf?.counters,
-        ...link.groups.counters,
-        outStalled: link.output.stalled,
-        conflicts: link.addresses.conflicts,
-        entries: link.ndp.cache.size,
-        evictions: link.ndp.cache.evictions,
-        addresses: link.addresses.all.length,
-        groups: link.groups.size,
-        routes: link.routes.routes.length,
-        routeRefusals: link.routes.refusals,
-      },
       ip6: {
         ...receiver.counters,
         ...egress.counters,
-        ip6OutDiscards: egress.outbox.discards,
-        checksumsCompleted: egress.outbox.checksumsCompleted,
+        ip6OutDiscards: total(outboxes.map(({ discards }) => discards)),
+        checksumsCompleted: total(outboxes.map(({ checksumsCompleted }) => checksumsCompleted)),
         ...reassembly.counters,
         ip6ReasmPending: reassembly.size,
         ip6ReasmPendingBytes: reassembly.bytes,
-        loopbackStalls: ipv6.loopbackStalls,
         pathMtus: ipv6.pathMtu.size,
       },
       icmp6: { ...icmpv6.counters },
     };
   }
 
-  /** Stops, and releases the netif. Idempotent. */
+  /** Stops, and releases the netifs. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#claiming?.settle(new NetError('ENETDOWN', { syscall: 'bind', reason: 'closed' }));
-    this.#claiming = null;
-    this.arp.release();
-    this.ipv4.setAddress(null);
+    const closing = this.interfaces.map((one) => one.close());
+    this.loopback.close();
     this.ipv4.close();
     this.ipv6?.close();
-    if (this.#started) await this.netif.close();
+    await Promise.all(closing);
   }
 
-  #configure(address: Prefix): void {
-    const claiming = this.#claiming;
-    this.#claiming = null;
-    this.ipv4.setAddress(address);
-    if (claiming?.gateway) this.ipv4.addRoute(RoutingTable.DEFAULT, claiming.gateway);
-    claiming?.settle();
+  get #first(): Interface {
+    return this.interfaces[0]!;
   }
 
-  #conflict(conflict: AddressConflict): void {
-    if (conflict.outcome === 'probe') {
-      const { address, mac } = conflict;
-      this.#claiming?.settle(
-        new NetError('EADDRNOTAVAIL', { syscall: 'bind', address, reason: `${mac} has this address` }),
-      );
-      this.#claiming = null;
-    }
-    this.#options.onConflict?.(conflict);
+  #interfaceToward(gateway: IpAddress | null): Interface {
+    const onLink = (one: Interface): boolean => {
+      if (gateway === null) return false;
+      if (gateway.isIpv4) return one.ipv4.address?.contains(gateway) === true;
+      if (one.ipv6 === null) return false;
+      if (isLinkLocal(gateway)) return one.ipv6.index === gateway.scope;
+      return one.ipv6.routes.lookup(gateway)?.gateway === null;
+    };
+    return this.interfaces.find(onLink) ?? this.#first;
   }
+}
 
-  #receiveLooped6(frame: Frame): void {
-    try {
-      this.ipv6!.receiveLooped(frame);
-    } catch (error) {
-      this.#escape(error);
-    }
-  }
+function total(numbers: readonly number[]): number {
+  return numbers.reduce((sum, one) => sum + one, 0);
+}
 
-  /** A transport or an application threw: the device's loop goes on, and the error comes out where nobody can miss it. */
-  #escape(error: unknown): void {
-    this.#clock.defer(() => {
-      throw error;
-    });
+function checkNames(configurations: readonly InterfaceConfiguration[]): void {
+  const names = new Set(['lo']);
+  for (const { netif, name = netif.name } of configurations) {
+    if (names.has(name)) throw new NetError('EINVAL', { reason: `two interfaces are called ${name}` });
+    names.add(name);
   }
 }

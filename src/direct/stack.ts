@@ -1,11 +1,13 @@
 import { IpAddress, Prefix } from '../address/index.ts';
 import type { Resolver } from '../dns/index.ts';
+import type { HostModel } from '../ipv4/index.ts';
 import type { Netif } from '../netif/netif.ts';
 import type { Stack, StackStatistics } from '../stack.ts';
 import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
 import { type Clock, CryptoRandom, type Random, RealClock, TimerWheel } from '../time/index.ts';
 import { DirectUdp, UdpLayer } from '../udp/index.ts';
 import { DhcpInterface, type DhcpOptions } from './dhcp.ts';
+import type { Interface, InterfaceConfiguration } from './interface.ts';
 import { type DirectIpv6Options, parseIpv6Options } from './ipv6.ts';
 import { type NameOptions, Names } from './names.ts';
 import { Network } from './network.ts';
@@ -13,24 +15,42 @@ import { Network } from './network.ts';
 /** How long `close` waits for the peers to acknowledge what is left, before it resets them. */
 const CLOSE_GRACE_MS = 2000;
 
-export interface DirectStackOptions extends DirectIpv6Options, NameOptions {
+/** One interface of a stack. */
+export interface InterfaceOptions extends DirectIpv6Options {
   /** Started and, at the end, closed by the stack. */
   readonly netif: Netif;
-  /** Our address and prefix length: `10.0.0.2/24`; or `dhcp`, to ask the network for one. */
-  readonly ipv4: 'dhcp' | (string & {});
+  /** What routes, zones (`fe80::1%name`) and statistics call it; the netif's name by default. */
+  readonly name?: string;
+  /** Our address and prefix length: `10.0.0.2/24`; or `dhcp`, to ask the network for one. None by default. */
+  readonly ipv4?: 'dhcp' | (string & {});
   /** With `ipv4: 'dhcp'`. */
   readonly dhcp?: DhcpOptions;
   /** IPv4 address of the default router. */
   readonly gateway?: string;
+  /** Of its routes: among those of equal prefixes, the lowest is taken. 0 by default, so that the first interface wins. */
+  readonly metric?: number;
   /**
    * Asks the network whether our addresses are free before they are used: five to
    * eight seconds for IPv4 (RFC 5227; default false, but true for one from DHCP, as RFC
    * 2131 §4.4.1 wants), one to two for IPv6 (RFC 4862 §5.4, which demands it; default true).
    */
   readonly probeAddress?: boolean;
+}
+
+/** What a stack's interfaces share. */
+export interface HostOptions extends NameOptions {
+  /**
+   * RFC 1122 §3.3.4.2, where there are several interfaces. `strong`, the default: packets
+   * to an address are taken only from the interface that has it, and leave only by the
+   * interface of their source. `weak`, as in Linux: any interface takes them, and the
+   * route alone decides where they leave.
+   */
+  readonly hostModel?: HostModel;
   /** Told when another station uses our address. */
   readonly onConflict?: (conflict: { readonly address: string; readonly mac: string }) => void;
-  /** Told when the netif goes away by itself. */
+  /** Told when a netif goes away by itself, by the interface's name. The others go on. */
+  readonly onInterfaceDown?: (name: string, error: Error | undefined) => void;
+  /** Told when the last netif goes away by itself. */
   readonly onDown?: (error: Error | undefined) => void;
   readonly defaultTtl?: number;
   readonly tcp?: TcpOptions;
@@ -42,8 +62,18 @@ export interface DirectStackOptions extends DirectIpv6Options, NameOptions {
   readonly random?: Random;
 }
 
+/** A stack with one interface. */
+export interface DirectStackOptions extends HostOptions, InterfaceOptions {
+  readonly ipv4: 'dhcp' | (string & {});
+}
+
+/** A stack with several interfaces, of different names. The first is the one that is meant where none is named. */
+export interface MultihomedStackOptions extends HostOptions {
+  readonly interfaces: readonly InterfaceOptions[];
+}
+
 /**
- * The whole stack over one netif: every packet in and out is ours. `ready()`
+ * The whole stack over its netifs: every packet in and out is ours. `ready()`
  * starts it.
  */
 export class DirectStack implements Stack {
@@ -55,33 +85,34 @@ export class DirectStack implements Stack {
   readonly #udp: UdpLayer;
   readonly #timers: TimerWheel;
   readonly #clock: Clock;
-  readonly #dhcp: DhcpInterface | null;
+  readonly #dhcp: ReadonlyMap<Interface, DhcpInterface>;
   readonly #names: Names;
   #ready: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
-  /** Throws `TypeError` or `RangeError` for an address that is none. */
-  constructor(options: DirectStackOptions) {
-    const { netif, clock = new RealClock(), random = new CryptoRandom(), onConflict, onDown } = options;
+  /** Throws `TypeError` or `RangeError` for an address that is none, `EINVAL` for interfaces of one name. */
+  constructor(options: DirectStackOptions | MultihomedStackOptions) {
+    const { clock = new RealClock(), random = new CryptoRandom(), onConflict, onDown } = options;
     const { ephemeralPorts } = options;
     this.#clock = clock;
     this.#timers = new TimerWheel(clock);
-    const address = options.ipv4 === 'dhcp' ? null : Prefix.parse(options.ipv4);
-    if (address?.address.isIpv4 === false) throw new TypeError(`not an IPv4 address: ${options.ipv4}`);
-    const gateway = options.gateway === undefined ? null : IpAddress.parse(options.gateway);
+    const interfaces = 'interfaces' in options ? options.interfaces : [options];
+    const [first, ...others] = interfaces.map(configurationOf);
+    if (first === undefined) throw new TypeError('a stack needs an interface');
     this.network = new Network({
-      netif,
+      ...first,
+      others,
       clock,
       timers: this.#timers,
       random,
-      address,
-      gateway,
-      probe: options.probeAddress ?? false,
-      ipv6: parseIpv6Options(options),
       ...(options.defaultTtl === undefined ? {} : { defaultTtl: options.defaultTtl }),
-      onConflict: ({ address: contested, mac, outcome }) => {
-        if (outcome === 'contested' && !contested.includes(':')) this.#dhcp?.contested();
+      ...(options.hostModel === undefined ? {} : { hostModel: options.hostModel }),
+      onConflict: ({ address: contested, mac, outcome }, by) => {
+        if (outcome === 'contested' && !contested.includes(':')) this.#dhcp.get(by)?.contested();
         onConflict?.({ address: contested, mac: mac.toString() });
+      },
+      onInterfaceDown: (name, error) => {
+        if (this.#closing === null) options.onInterfaceDown?.(name, error);
       },
       onClosed: (error) => {
         if (this.#closing !== null) return;
@@ -105,20 +136,25 @@ export class DirectStack implements Stack {
     });
     this.udp = new DirectUdp(this.#udp, resolve);
     const { network, tcp, udp } = this;
-    this.#dhcp =
-      address === null
-        ? new DhcpInterface({
-            ...options.dhcp,
-            network,
-            udp: this.#udp,
-            clock,
-            timers: this.#timers,
-            random,
-            gateway,
-            probe: options.probeAddress ?? true,
-          })
-        : null;
-    this.#names = new Names({ names: options, network, dhcp: this.#dhcp, tcp, udp, clock, random });
+    this.#dhcp = new Map(
+      interfaces.flatMap(({ ipv4, dhcp, gateway, probeAddress }, index) => {
+        if (ipv4 !== 'dhcp') return [];
+        const by = network.interfaces[index]!;
+        const client = new DhcpInterface({
+          ...dhcp,
+          network: by,
+          udp: this.#udp,
+          clock,
+          timers: this.#timers,
+          random,
+          gateway: gateway === undefined ? null : IpAddress.parse(gateway),
+          probe: probeAddress ?? true,
+        });
+        return [[by, client] as const];
+      }),
+    );
+    const dhcp = [...this.#dhcp.values()];
+    this.#names = new Names({ names: options, network, dhcp, tcp, udp, clock, random });
   }
 
   /** Asks the DNS for more than addresses: `SRV`, `TXT`, `PTR`. */
@@ -131,7 +167,10 @@ export class DirectStack implements Stack {
    * `EADDRNOTAVAIL` if it is taken, `ETIMEDOUT` if no DHCP server gives one.
    */
   ready(): Promise<void> {
-    this.#ready ??= Promise.all([this.network.start(), this.#dhcp?.start()]).then(() => {});
+    this.#ready ??= Promise.all([
+      this.network.start(),
+      ...[...this.#dhcp.values()].map((dhcp) => dhcp.start()),
+    ]).then(() => {});
     return this.#ready;
   }
 
@@ -144,7 +183,7 @@ export class DirectStack implements Stack {
       ...this.network.statistics(),
       tcp: this.#tcp.statistics(),
       udp: this.#udp.statistics(),
-      ...(this.#dhcp === null ? {} : { dhcp: this.#dhcp.statistics() }),
+      ...this.#dhcpStatistics(),
       dns: this.#names.resolver.statistics(),
       timers: this.#timers.pending,
     };
@@ -157,11 +196,18 @@ export class DirectStack implements Stack {
 
   async #close(): Promise<void> {
     await this.#drain();
-    await this.#dhcp?.stop();
+    await Promise.all([...this.#dhcp.values()].map((dhcp) => dhcp.stop()));
     this.#tcp.close();
     this.#udp.close();
     await this.network.close();
     this.#timers.close();
+  }
+
+  /** Of the only client there is, or of each by its interface's name. */
+  #dhcpStatistics(): StackStatistics {
+    const [only, ...more] = [...this.#dhcp].map(([{ name }, dhcp]) => [name, dhcp.statistics()] as const);
+    if (only === undefined) return {};
+    return { dhcp: more.length === 0 ? only[1] : Object.fromEntries([only, ...more]) };
   }
 
   /** Closes every connection in order, and waits a while for the peers to agree. */
@@ -181,4 +227,19 @@ export class DirectStack implements Stack {
       alarm.set(this.#clock.now() + 1);
     });
   }
+}
+
+function configurationOf(options: InterfaceOptions): InterfaceConfiguration {
+  const { netif, name, ipv4, gateway, metric, probeAddress = false } = options;
+  const address = ipv4 === undefined || ipv4 === 'dhcp' ? null : Prefix.parse(ipv4);
+  if (address?.address.isIpv4 === false) throw new TypeError(`not an IPv4 address: ${ipv4}`);
+  return {
+    netif,
+    ...(name === undefined ? {} : { name }),
+    address,
+    gateway: gateway === undefined ? null : IpAddress.parse(gateway),
+    probe: probeAddress,
+    ipv6: parseIpv6Options(options),
+    ...(metric === undefined ? {} : { metric }),
+  };
 }

@@ -257,7 +257,7 @@ export class Icmp implements IpProtocol, ErrorSender {
 
   #sendError(packet: Ipv4Packet, type: number, code: number, rest: number): boolean {
     if (!mayAnswer(packet)) return false;
-    if (!packet.looped && !this.#limiter.take(packet.source, this.#clock.now())) {
+    if (packet.link !== null && !this.#limiter.take(packet.source, this.#clock.now())) {
       this.counters.icmpOutLimited++;
       return false;
     }

@@ -8,6 +8,7 @@ import {
   IPV6_DESTINATION,
   IPV6_HEADER,
   IPV6_SOURCE,
+  isLinkLocal,
   NEXT_DESTINATION_OPTIONS,
   NEXT_FRAGMENT,
   NEXT_HOP_BY_HOP,
@@ -62,6 +63,12 @@ export class ReceivedIcmpv6Error implements IpError {
     this.end = end;
     this.mtu = kind === 'packet-too-big' ? getMtu(bytes, message) : 0;
     return this.#skipExtensions(quoted);
+  }
+
+  /** Says which link its link-local addresses belong to: that by which the error came. */
+  setZone(zone: number): void {
+    if (isLinkLocal(this.source)) this.source.scope = zone;
+    if (isLinkLocal(this.destination)) this.destination.scope = zone;
   }
 
   /** Ours have none but fragment headers; whatever a router put in front is passed over. */

@@ -120,7 +120,6 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
       counters.icmp6InErrors++;
       return;
     }
-    const { link } = this.#ipv6;
     switch (type) {
       case ECHO_REQUEST:
         counters.icmp6InEchos++;
@@ -147,19 +146,19 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
         this.#receiveError(packet);
         return;
       case NEIGHBOUR_SOLICITATION:
-        link.ndp.receiveSolicitation(packet);
+        packet.link?.ndp.receiveSolicitation(packet);
         return;
       case NEIGHBOUR_ADVERTISEMENT:
-        link.ndp.receiveAdvertisement(packet);
+        packet.link?.ndp.receiveAdvertisement(packet);
         return;
       case ROUTER_ADVERTISEMENT:
-        link.autoconf?.receive(packet);
+        packet.link?.autoconf?.receive(packet);
         return;
       case LISTENER_QUERY:
-        link.groups.receiveQuery(packet);
+        packet.link?.groups.receiveQuery(packet);
         return;
       case LISTENER_REPORT_V1:
-        link.groups.receiveReport(packet);
+        packet.link?.groups.receiveReport(packet);
         return;
       case REDIRECT:
         // Anyone on the link could take over our routes with one: not followed (RFC 4861 §8.3 makes it
@@ -219,13 +218,14 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
     }
   }
 
-  #receiveError(packet: IpPacket): void {
+  #receiveError(packet: Ipv6Packet): void {
     const { bytes, start, end } = packet.frame;
     const error = this.#received;
     if (!error.read(bytes, start, end)) {
       this.counters.icmp6InErrors++;
       return;
     }
+    if (packet.link !== null) error.setZone(packet.link.index);
     // An error about a packet that we cannot have sent is a forgery or a mistake.
     if (this.#ipv6.isLocal(error.source)) this.#ipv6.deliverError(error);
   }
@@ -260,7 +260,7 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
 
   #sendError(packet: Ipv6Packet, type: number, code: number, rest: number, evenToGroup: boolean): boolean {
     if (!mayAnswer(packet, evenToGroup)) return false;
-    if (!packet.looped && !this.#limiter.take(packet.source, this.#clock.now())) {
+    if (packet.link !== null && !this.#limiter.take(packet.source, this.#clock.now())) {
       this.counters.icmp6OutLimited++;
       return false;
     }

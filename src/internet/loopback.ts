@@ -1,10 +1,10 @@
 import { allocate, copy, EMPTY } from '../bytes/index.ts';
-import { Frame, type Offloads } from '../netif/netif.ts';
+import { Frame, netifCounters, type Offloads } from '../netif/netif.ts';
 import type { Alarm, Clock } from '../time/index.ts';
 
 /** Nothing is damaged on the way, so nobody needs to sum (RFC 1122 has no word against it). */
 export const LOOPBACK_OFFLOADS: Offloads = { checksum: 'partial', segmentation: 0 };
-/** Any IPv4 packet fits. */
+/** Any packet fits. */
 export const LOOPBACK_MTU = 65_535;
 
 /** What may wait; then `reserve` answers null, as a full device does. */
@@ -25,13 +25,13 @@ export interface LoopbackHandler {
 }
 
 /**
- * The interface of packets to ourselves: a bounded queue in slabs of memory,
+ * `lo`, the interface of packets of both families to ourselves: a bounded queue in slabs of memory,
  * emptied after the code that sent has returned, so no transport is entered
  * while it is sending.
  */
 export class Loopback {
-  /** How often it was full. */
-  stalls = 0;
+  readonly name = 'lo';
+  readonly counters = netifCounters();
   readonly #clock: Clock;
   readonly #handler: LoopbackHandler;
   readonly #nextTurn: Alarm;
@@ -60,7 +60,7 @@ export class Loopback {
     if (this.#closed) return null;
     if (this.#count === PACKETS || this.#bytes + size > BYTES) {
       this.#stalled = true;
-      this.stalls++;
+      this.counters.txStalls++;
       return null;
     }
     if (this.#used + size > this.#slab.length) {
@@ -78,6 +78,8 @@ export class Loopback {
     this.#count++;
     this.#bytes += size;
     this.#used += size;
+    this.counters.txFrames++;
+    this.counters.txBytes += size;
     this.#schedule();
   }
 
@@ -116,6 +118,8 @@ export class Loopback {
       const frame = this.#ring[this.#head]!;
       const size = frame.end - frame.start;
       const slab = frame.bytes;
+      this.counters.rxFrames++;
+      this.counters.rxBytes += size;
       this.#handler.receiveLooped(frame);
       if (frame.retained && slab === this.#slab) this.#kept = this.#used;
       this.#head = (this.#head + 1) % PACKETS;

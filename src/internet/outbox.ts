@@ -12,6 +12,8 @@ const BACKLOG_BYTES = 256 * 1024;
 export interface HeldPath {
   /** The next hop's address on the link; null while it is unknown. */
   readonly mac: MacAddress | null;
+  /** Where its packets wait for the device; null if they have no way any more. */
+  readonly outbox: Outbox | null;
   /** A packet that waited for the neighbour goes out. */
   transmitHeld(packet: HeldPacket): void;
   /** Tells the transport that its packet (header at `bytes[0]`) could not be sent. */
@@ -115,7 +117,8 @@ export class Outbox {
   drain(): boolean {
     while (this.#backlog.length > 0) {
       const next = this.#backlog[0]!;
-      if (next.path.mac === null) this.discards++;
+      // A route may have changed meanwhile.
+      if (next.path.outbox !== this || next.path.mac === null) this.discards++;
       else if (!this.#copyOut(next.frame, next.path)) return false;
       this.#backlogBytes -= next.frame.end;
       this.#backlog.shift();

@@ -1,12 +1,11 @@
-import type { Arp } from '../arp/index.ts';
-import { allocate, copy } from '../bytes/index.ts';
-import { ETHERTYPE_IPV4, type Ethernet } from '../ethernet/index.ts';
-import { type Loopback, Outbox } from '../internet/index.ts';
+import { allocate, copy, EMPTY } from '../bytes/index.ts';
+import type { Loopback } from '../internet/index.ts';
 import type { IpErrorKind } from '../ip.ts';
 import { Frame } from '../netif/netif.ts';
 import type { Clock, Random } from '../time/index.ts';
 import { fragmentPayload } from './fragment.ts';
 import { Identification } from './identification.ts';
+import type { Link } from './link.ts';
 import type { Ipv4Path } from './path.ts';
 import {
   fixedSum,
@@ -28,8 +27,6 @@ export interface EgressCounters {
 }
 
 export interface EgressOptions {
-  readonly ethernet: Ethernet;
-  readonly arp: Arp;
   readonly loopback: Loopback;
   readonly clock: Clock;
   readonly random: Random;
@@ -38,16 +35,12 @@ export interface EgressOptions {
   readonly onUndeliverable: (bytes: Uint8Array, end: number, kind: IpErrorKind) => void;
 }
 
-/** What all paths share on the way out: the link, memory for packets that must wait, and the epoch. */
+/** What all paths share on the way out, whatever link they take: the loopback, identifications, and the epoch. */
 export class Egress {
-  readonly ethernet: Ethernet;
-  readonly arp: Arp;
   readonly loopback: Loopback;
   readonly clock: Clock;
   readonly identification: Identification;
   readonly defaultTtl: number;
-  readonly mtu: number;
-  readonly outbox: Outbox;
   readonly onUndeliverable: (bytes: Uint8Array, end: number, kind: IpErrorKind) => void;
   readonly counters: EgressCounters = {
     ipOutRequests: 0,
@@ -58,29 +51,33 @@ export class Egress {
   };
   /** Moves on whenever routes, addresses or path MTUs change: paths compare it and look again. */
   epoch = 0;
+  readonly #stray = new Frame(EMPTY);
 
-  constructor({ ethernet, arp, loopback, clock, random, defaultTtl, onUndeliverable }: EgressOptions) {
-    this.ethernet = ethernet;
-    this.arp = arp;
+  constructor({ loopback, clock, random, defaultTtl, onUndeliverable }: EgressOptions) {
     this.loopback = loopback;
     this.clock = clock;
     this.identification = new Identification(random);
     this.defaultTtl = defaultTtl;
-    this.mtu = Math.min(ethernet.netif.mtu, 65_535);
-    this.outbox = new Outbox(ethernet, ETHERTYPE_IPV4, HEADER);
     this.onUndeliverable = onUndeliverable;
   }
 
-  /** Sends a whole packet, header at `frame.bytes[0]`, to `path`'s neighbour, which is known; in fragments of `mtu` if it must. */
-  send(frame: Frame, path: Ipv4Path, mtu: number): void {
-    if (frame.end > mtu && frame.segmentSize === 0) this.#sendFragments(frame, path, mtu);
-    else this.outbox.send(frame, path);
+  /** Memory for a packet that has no link to wait for. */
+  hold(total: number): Frame {
+    const frame = this.#stray.reset(allocate(total), 0, total);
+    frame.start = HEADER;
+    return frame;
+  }
+
+  /** Sends a whole packet, header at `frame.bytes[0]`, by `link` to `path`'s neighbour, which is known; in fragments of `mtu` if it must. */
+  send(frame: Frame, path: Ipv4Path, link: Link, mtu: number): void {
+    if (frame.end > mtu && frame.segmentSize === 0) this.#sendFragments(frame, path, link, mtu);
+    else link.outbox.send(frame, path);
   }
 
   /** RFC 791 §3.2's fragmentation procedure. */
-  #sendFragments(packet: Frame, path: Ipv4Path, mtu: number): void {
+  #sendFragments(packet: Frame, path: Ipv4Path, { outbox }: Link, mtu: number): void {
     this.counters.ipOutFragReqds++;
-    this.outbox.complete(packet);
+    outbox.complete(packet);
     const { bytes } = packet;
     const total = getTotalLength(bytes, 0);
     const payload = fragmentPayload(mtu);
@@ -110,7 +107,7 @@ export class Egress {
         protocol,
       );
       copy(out, HEADER, bytes, at, end);
-      this.outbox.send(fragment, path);
+      outbox.send(fragment, path);
       this.counters.ipOutFragCreates++;
     }
     this.counters.ipOutFragOKs++;

@@ -12,7 +12,7 @@ import {
   Memberships,
   PREVIOUS,
 } from '../internet/index.ts';
-import type { IpPacket, IpProtocol } from '../ip.ts';
+import type { IpPacket } from '../ip.ts';
 import { CHECKSUM_VERIFIED } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import * as wire from './igmp-wire.ts';
@@ -31,7 +31,7 @@ import {
   VERSION_IHL,
 } from './wire.ts';
 
-const PROTOCOL_IGMP = 2;
+export const PROTOCOL_IGMP = 2;
 const ALL_HOSTS = IpAddress.parse('224.0.0.1');
 const ALL_ROUTERS = IpAddress.parse('224.0.0.2');
 /** RFC 3376 §4.2.14. */
@@ -69,8 +69,7 @@ export interface IgmpOptions {
 }
 
 /** The multicast groups that we listen to over IPv4: IGMP of a host (RFC 3376, RFC 2236). */
-export class Igmp implements IpProtocol, GroupProtocol {
-  readonly protocol = PROTOCOL_IGMP;
+export class Igmp implements GroupProtocol {
   readonly groups: Memberships;
   readonly room: number;
   readonly recordBytes = wire.RECORD;
@@ -132,14 +131,6 @@ export class Igmp implements IpProtocol, GroupProtocol {
         return;
     }
   }
-
-  error(): boolean {
-    return false;
-  }
-
-  flush(): void {}
-
-  writable(): void {}
 
   // ---- for the memberships
 

@@ -1,19 +1,18 @@
-import { IpAddress, MacAddress, type Prefix } from '../address/index.ts';
-import type { Arp, Neighbour } from '../arp/index.ts';
+import { IpAddress, type Prefix } from '../address/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
-import { ETHERTYPE_IPV4, type Ethernet, type EtherProtocol } from '../ethernet/index.ts';
-import { Loopback, type LoopbackHandler } from '../internet/index.ts';
+import type { Loopback } from '../internet/index.ts';
 import type { IpError, IpErrorKind, IpPath, IpProtocol } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Egress } from './egress.ts';
-import { Igmp, multicastMac } from './igmp.ts';
+import { multicastMac, PROTOCOL_IGMP } from './igmp.ts';
+import { Link, type LinkOptions, type LinkReceiver } from './link.ts';
 import { Ipv4Packet } from './packet.ts';
 import { Ipv4Path, type Way, type WayFinder } from './path.ts';
 import { PathMtuCache, plateauBelow } from './path-mtu.ts';
 import { Reassembly } from './reassembly.ts';
-import { RoutingTable } from './routes.ts';
+import { type Route, RoutingTable } from './routes.ts';
 import { checkOptions, isSoundHeader, isWireSource, OPTIONS_GOOD, OPTIONS_SOURCE_ROUTE } from './validate.ts';
 import {
   DESTINATION,
@@ -53,21 +52,29 @@ export interface ErrorSender {
   reassemblyTimeExceeded(packet: Ipv4Packet): void;
 }
 
+/**
+ * RFC 1122 §3.3.4.2. `strong`: packets to an address are taken only from the
+ * interface that has it, and leave only by the interface of their source.
+ * `weak`: any interface takes packets to any address of ours, and the route alone
+ * decides where packets leave.
+ */
+export type HostModel = 'strong' | 'weak';
+
 export interface Ipv4Options {
-  readonly ethernet: Ethernet;
-  readonly arp: Arp;
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly random: Random;
   readonly defaultTtl: number;
-  readonly loopback: LoopbackHandler;
+  readonly loopback: Loopback;
+  readonly hostModel: HostModel;
   /** Takes what one transport threw, so that the others still have their turn. */
   readonly onException: (error: unknown) => void;
 }
 
-/** The internet protocol (RFC 791, RFC 1122 §3) of a host with one interface and a loopback. */
-export class Ipv4 implements EtherProtocol, WayFinder {
-  readonly ethertype = ETHERTYPE_IPV4;
+/** The internet protocol (RFC 791, RFC 1122 §3) of a host with any number of interfaces and a loopback. */
+export class Ipv4 implements LinkReceiver, WayFinder {
+  /** In the order in which they were added; one that went down has no address. */
+  readonly links: Link[] = [];
   readonly counters: Ipv4Counters = {
     ipInReceives: 0,
     ipInHdrErrors: 0,
@@ -81,11 +88,8 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   readonly egress: Egress;
   readonly reassembly: Reassembly;
   readonly pathMtu: PathMtuCache;
-  readonly igmp: Igmp;
-  readonly #arp: Arp;
   readonly #onException: (error: unknown) => void;
-  readonly #loopback: Loopback;
-  readonly #broadcast: Neighbour;
+  readonly #strong: boolean;
   /** By protocol number, and the same in order of registration. */
   readonly #protocols: (IpProtocol | undefined)[] = new Array(256).fill(undefined);
   readonly #registered: IpProtocol[] = [];
@@ -93,18 +97,12 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   readonly #packet = new Ipv4Packet();
   readonly #error = new Undeliverable();
   #errors: ErrorSender | null = null;
-  #address: Prefix | null = null;
-  #directedBroadcast: IpAddress | null = null;
 
-  constructor({ ethernet, arp, clock, timers, random, defaultTtl, loopback, onException }: Ipv4Options) {
-    this.#arp = arp;
+  constructor({ clock, timers, random, defaultTtl, loopback, hostModel, onException }: Ipv4Options) {
     this.#onException = onException;
-    this.#loopback = new Loopback(clock, loopback);
-    this.#broadcast = arp.permanent(-1, MacAddress.BROADCAST);
+    this.#strong = hostModel === 'strong';
     this.egress = new Egress({
-      ethernet,
-      arp,
-      loopback: this.#loopback,
+      loopback,
       clock,
       random,
       defaultTtl,
@@ -116,25 +114,38 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     this.reassembly = new Reassembly(clock, timers, (bytes, header, end) => {
       const packet = new Ipv4Packet();
       packet.frame.reset(bytes, header, end);
-      this.#errors?.reassemblyTimeExceeded(packet.read(packet.frame, false, false));
+      this.#errors?.reassemblyTimeExceeded(packet.read(packet.frame, false, null));
     });
-    this.igmp = new Igmp({
-      ethernet,
-      clock,
-      timers,
-      random,
-      source: () => this.#address?.address ?? null,
+    // IGMP is a matter of the link that its packets come by.
+    this.register({
+      protocol: PROTOCOL_IGMP,
+      receive: (packet) => {
+        if (packet instanceof Ipv4Packet) packet.link?.igmp.receive(packet);
+      },
+      error: () => false,
+      flush: () => {},
+      writable: () => {},
     });
-    this.register(this.igmp);
-    ethernet.register(this);
   }
 
+  /** Our address on the first link. */
   get address(): Prefix | null {
-    return this.#address;
+    return this.links[0]?.address ?? null;
   }
 
-  get loopbackStalls(): number {
-    return this.#loopback.stalls;
+  /** One more Ethernet, which has no address yet. */
+  addLink(options: LinkOptions): Link {
+    const link = new Link(options, this);
+    this.links.push(link);
+    return link;
+  }
+
+  /** A link is gone, and with it its address and routes. */
+  removeLink(link: Link): void {
+    link.address = null;
+    link.igmp.groups.close();
+    this.routes.removeLink(link);
+    this.#routesChanged();
   }
 
   /** Who sends ICMP errors. */
@@ -147,48 +158,80 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     this.#registered.push(protocol);
   }
 
-  /** Our address on the link, with the connected route; null for none. Paths from an address that is gone have no way any more. */
-  setAddress(address: Prefix | null): void {
-    if (this.#address !== null) this.routes.remove(this.#address);
-    this.#address = address;
-    this.#directedBroadcast = address?.broadcast ?? null;
+  /** Our address on a link, with the connected route; null for none. Paths from an address that is gone have no way any more. */
+  setAddress(link: Link, address: Prefix | null): void {
+    if (link.address !== null) this.routes.remove(link.address, link);
+    link.address = address;
     if (address !== null) {
-      this.routes.add(address, null);
+      this.routes.add(address, null, link);
       // Switches and routers note who told them.
-      this.igmp.groups.repeat();
+      link.igmp.groups.repeat();
     }
     this.#routesChanged();
   }
 
-  addRoute(prefix: Prefix, gateway: IpAddress | null): void {
-    this.routes.add(prefix, gateway);
+  addRoute(prefix: Prefix, gateway: IpAddress | null, link: Link, metric?: number): void {
+    this.routes.add(prefix, gateway, link, metric);
     this.#routesChanged();
   }
 
-  removeRoute(prefix: Prefix): boolean {
-    const removed = this.routes.remove(prefix);
+  /** Of `link`, or of every link. Whether there was one. */
+  removeRoute(prefix: Prefix, link?: Link): boolean {
+    const removed = this.routes.remove(prefix, link);
     this.#routesChanged();
     return removed;
   }
 
   isLocal(address: IpAddress): boolean {
-    return address.isIpv4 && (address.isLoopback || this.#address?.address.equals(address) === true);
+    return address.isIpv4 && (address.isLoopback || this.linkOf(address) !== null);
+  }
+
+  /** The link that has `address`. */
+  linkOf(address: IpAddress): Link | null {
+    const { links } = this;
+    for (let i = 0; i < links.length; i++) if (links[i]!.has(address)) return links[i]!;
+    return null;
   }
 
   isBroadcast(address: IpAddress): boolean {
-    return address.isLimitedBroadcast || this.#directedBroadcast?.equals(address) === true;
+    if (address.isLimitedBroadcast) return true;
+    for (let i = 0; i < this.links.length; i++) if (this.links[i]!.isDirectedBroadcast(address)) return true;
+    return false;
   }
 
   path(destination: IpAddress, source?: IpAddress): IpPath {
     const from = this.#selectSource(destination, source);
     const cached = this.#paths.get(destination.w3);
-    if (cached?.source.equals(from) && cached.routed) return cached;
+    if (cached?.source.equals(from) && cached.destination.scope === destination.scope && cached.routed) {
+      return cached;
+    }
     const path = new Ipv4Path(this.egress, this, from, destination.copy());
     if (!path.routed) throw new NetError('ENETUNREACH', { syscall: 'connect', address: `${destination}` });
     this.#paths.delete(destination.w3);
     if (this.#paths.size >= PATHS) this.#paths.delete(this.#paths.keys().next().value!);
     this.#paths.set(destination.w3, path);
     return path;
+  }
+
+  /** {@link path}, but from the address of `link`, and by it where the destination is a group. */
+  pathBy(link: Link, destination: IpAddress, source?: IpAddress): IpPath {
+    const scoped = destination.copy();
+    if (destination.isMulticast || destination.isLimitedBroadcast) scoped.scope = link.index;
+    const from = source === undefined || source.isUnspecified ? link.address?.address : source;
+    if (from === undefined && !destination.isLimitedBroadcast) {
+      throw new NetError('ENETUNREACH', {
+        syscall: 'connect',
+        address: `${destination}`,
+        reason: 'no address on this interface',
+      });
+    }
+    return this.path(scoped, from);
+  }
+
+  /** The source that a packet to `destination` would have, null if it has no way. */
+  sourceOf(destination: IpAddress): IpAddress | null {
+    const source = destination.isLoopback ? destination : this.#addressToward(destination);
+    return source !== null && this.hasWay(destination, source) ? source : null;
   }
 
   /** Whether {@link path} would find a way. */
@@ -198,53 +241,31 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     );
   }
 
-  /** Whether packets to `group` are taken. */
-  hasGroup(group: IpAddress): boolean {
-    return this.igmp.groups.has(group);
-  }
-
   findWay(destination: IpAddress, source: IpAddress): Way {
     if (!this.isLocal(source) && !source.isUnspecified) return { kind: 'none' };
     if (this.isLocal(destination)) return { kind: 'loopback' };
     // RFC 1122 §3.2.1.3 (g): loopback addresses stay inside.
     if (source.isLoopback) return { kind: 'none' };
-    const { mtu: linkMtu, defaultTtl } = this.egress;
-    if (this.isBroadcast(destination)) {
-      return {
-        kind: 'link',
-        nextHop: destination.w3,
-        group: this.#broadcast,
-        mtu: linkMtu,
-        mayFragment: false,
-        ttl: defaultTtl,
-      };
-    }
-    if (destination.isMulticast) {
-      const group = this.#arp.permanent(destination.w3, multicastMac(destination));
-      return {
-        kind: 'link',
-        nextHop: destination.w3,
-        group,
-        mtu: linkMtu,
-        mayFragment: false,
-        ttl: MULTICAST_TTL,
-      };
-    }
-    const route = this.routes.lookup(destination);
+    if (this.isBroadcast(destination)) return this.#wayToEverybody(destination);
+    if (destination.isMulticast) return this.#wayToGroup(destination, source);
     // An address of ours is needed to be answered, and to ask for neighbours.
-    if (route === null || source.isUnspecified) return { kind: 'none' };
+    if (source.isUnspecified) return { kind: 'none' };
+    const route = this.#route(destination, source);
+    if (route === null) return { kind: 'none' };
+    const { link, gateway } = route;
     return {
       kind: 'link',
-      nextHop: (route.gateway ?? destination).w3,
+      link,
+      nextHop: (gateway ?? destination).w3,
       group: null,
-      mtu: Math.min(linkMtu, this.pathMtu.get(destination.w3) ?? linkMtu),
+      mtu: Math.min(link.mtu, this.pathMtu.get(destination.w3) ?? link.mtu),
       mayFragment: this.pathMtu.mayFragment(destination.w3),
-      ttl: defaultTtl,
+      ttl: this.egress.defaultTtl,
     };
   }
 
   /** A frame from the wire, `start` at the IPv4 header. */
-  receive(frame: Frame, toLinkGroup: boolean): void {
+  receiveFrom(link: Link, frame: Frame, toLinkGroup: boolean): void {
     const { counters } = this;
     counters.ipInReceives++;
     const { bytes, start } = frame;
@@ -254,11 +275,11 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     }
     // RFC 894: what follows is padding.
     frame.end = start + getTotalLength(bytes, start);
-    const packet = this.#packet.read(frame, toLinkGroup, false);
+    const packet = this.#packet.read(frame, toLinkGroup, link);
     const { destination } = packet;
     const mayBeUnspecified =
-      destination.isLimitedBroadcast || (destination.isMulticast && packet.protocol === this.igmp.protocol);
-    if (!isWireSource(bytes, start, mayBeUnspecified) || !this.#isForUs(packet)) {
+      destination.isLimitedBroadcast || (destination.isMulticast && packet.protocol === PROTOCOL_IGMP);
+    if (!isWireSource(bytes, start, mayBeUnspecified) || !this.#isForUs(packet, link)) {
       counters.ipInAddrErrors++;
       return;
     }
@@ -277,7 +298,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
     if ((getFlagsFragment(bytes, start) & (MORE_FRAGMENTS | OFFSET_MASK)) !== 0) {
       const whole = this.reassembly.accept(frame);
       if (whole === null) return;
-      packet.read(whole, toLinkGroup, false);
+      packet.read(whole, toLinkGroup, link);
     }
     this.#deliver(packet);
   }
@@ -285,7 +306,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   /** A packet of our own to ourselves. */
   receiveLooped(frame: Frame): void {
     this.counters.ipInReceives++;
-    const packet = this.#packet.read(frame, false, true);
+    const packet = this.#packet.read(frame, false, null);
     packet.isGroup = packet.destination.isMulticast;
     this.#deliver(packet);
   }
@@ -326,7 +347,9 @@ export class Ipv4 implements EtherProtocol, WayFinder {
 
   /** The device, or the loopback, has room again. */
   writable(): void {
-    if (!this.egress.outbox.drain()) return;
+    let hasRoom = false;
+    for (const link of this.links) if (link.outbox.drain()) hasRoom = true;
+    if (!hasRoom) return;
     for (const protocol of this.#registered) {
       try {
         protocol.writable();
@@ -337,8 +360,7 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   }
 
   close(): void {
-    this.igmp.groups.close();
-    this.#loopback.close();
+    for (const { igmp } of this.links) igmp.groups.close();
     this.reassembly.clear();
     this.pathMtu.clear();
     this.#paths.clear();
@@ -358,19 +380,60 @@ export class Ipv4 implements EtherProtocol, WayFinder {
   }
 
   /** RFC 1122 §3.2.1.3: our own address, a broadcast on our link, or a group that we are in (RFC 1112 §7.2). */
-  #isForUs(packet: Ipv4Packet): boolean {
+  #isForUs(packet: Ipv4Packet, link: Link): boolean {
     const { destination, source } = packet;
-    packet.isGroup = destination.isMulticast || this.isBroadcast(destination);
-    const address = this.#address?.address;
-    // Nobody else has our address, and no single host a broadcast address.
-    if (address?.equals(source) || this.isBroadcast(source)) return false;
+    packet.isGroup = destination.isMulticast || link.isBroadcast(destination);
+    // Nobody else has an address of ours, and no single host a broadcast address.
+    if (this.linkOf(source) !== null || link.isBroadcast(source)) return false;
     if (destination.isMulticast) {
       this.counters.ipInMcastPkts++;
-      return this.hasGroup(destination);
+      return link.igmp.groups.has(destination);
     }
     if (packet.isGroup) return true;
     // RFC 1122 §3.3.6: a link broadcast to one host's address is a mistake.
-    return !packet.toLinkGroup && address?.equals(destination) === true;
+    if (packet.toLinkGroup) return false;
+    return link.has(destination) || (!this.#strong && this.linkOf(destination) !== null);
+  }
+
+  /** RFC 1122 §3.3.4.2: by the interface of the source, or by any. */
+  #route(destination: IpAddress, source: IpAddress): Route | null {
+    return this.routes.lookup(destination, this.linkOf(source), this.#strong);
+  }
+
+  #wayToEverybody(destination: IpAddress): Way {
+    const link =
+      this.links.find((candidate) => candidate.isDirectedBroadcast(destination)) ??
+      this.#scopeOf(destination);
+    if (link === null) return { kind: 'none' };
+    return {
+      kind: 'link',
+      link,
+      nextHop: destination.w3,
+      group: link.everybody,
+      mtu: link.mtu,
+      mayFragment: false,
+      ttl: this.egress.defaultTtl,
+    };
+  }
+
+  #wayToGroup(destination: IpAddress, source: IpAddress): Way {
+    const link = destination.scope === 0 ? this.linkOf(source) : this.#scopeOf(destination);
+    if (link === null) return { kind: 'none' };
+    const group = link.arp.permanent(destination.w3, multicastMac(destination));
+    return {
+      kind: 'link',
+      link,
+      nextHop: destination.w3,
+      group,
+      mtu: link.mtu,
+      mayFragment: false,
+      ttl: MULTICAST_TTL,
+    };
+  }
+
+  /** The link that a broadcast or multicast destination means. */
+  #scopeOf({ scope }: IpAddress): Link | null {
+    return this.links.find((link) => link.index === scope) ?? null;
   }
 
   #selectSource(destination: IpAddress, source: IpAddress | undefined): IpAddress {
@@ -389,14 +452,25 @@ export class Ipv4 implements EtherProtocol, WayFinder {
       return source.copy();
     }
     if (destination.isLoopback) return LOCALHOST;
-    if (this.#address !== null) return this.#address.address;
+    const own = this.#addressToward(destination);
+    if (own !== null) return own;
     // A DHCP client has no address yet (RFC 2131 §4.1).
     if (destination.isLimitedBroadcast) return IpAddress.ANY_IPV4;
     throw new NetError('ENETUNREACH', {
       syscall: 'connect',
       address,
-      reason: 'no address on this interface',
+      reason: 'no address on any interface',
     });
+  }
+
+  /** RFC 1122 §3.3.4.3: the address of the interface that the route leaves by. */
+  #addressToward(destination: IpAddress): IpAddress | null {
+    if (destination.isLimitedBroadcast || (destination.isMulticast && destination.scope !== 0)) {
+      return this.#scopeOf(destination)?.address?.address ?? null;
+    }
+    const own = this.linkOf(destination) ?? this.routes.lookup(destination)?.link;
+    const link = own?.address ? own : this.links.find((candidate) => candidate.address !== null);
+    return link?.address?.address ?? null;
   }
 
   #routesChanged(): void {

@@ -1,6 +1,7 @@
 import { IpAddress } from '../address/index.ts';
-import type { IpPacket } from '../ip.ts';
+import { ARRIVED_LOOPBACK, type IpPacket } from '../ip.ts';
 import { Frame } from '../netif/netif.ts';
+import type { Link } from './link.ts';
 import { DESTINATION, getHeaderLength, getProtocol, getTrafficClass, getTtl, SOURCE } from './wire.ts';
 
 /** The cursor of received packets: one, overwritten by the next. */
@@ -14,16 +15,20 @@ export class Ipv4Packet implements IpPacket {
   isGroup = false;
   /** Came by link-layer multicast or broadcast. */
   toLinkGroup = false;
-  /** Never left this host. */
-  looped = false;
+  /** Where it came from; null of a packet that never left this host. */
+  link: Link | null = null;
   /** Where the header begins in `frame.bytes`, and how long it is with options. */
   header = 0;
   headerLength = 0;
   /** One past the packet's last byte. */
   end = 0;
 
+  get arrival(): number {
+    return this.link === null ? ARRIVED_LOOPBACK : this.link.index;
+  }
+
   /** Reads the header at `frame.start`. */
-  read(frame: Frame, toLinkGroup: boolean, looped: boolean): this {
+  read(frame: Frame, toLinkGroup: boolean, link: Link | null): this {
     const { bytes, start } = frame;
     this.frame = frame;
     this.source.readIpv4(bytes, start + SOURCE);
@@ -35,7 +40,7 @@ export class Ipv4Packet implements IpPacket {
     this.headerLength = getHeaderLength(bytes, start);
     this.end = frame.end;
     this.toLinkGroup = toLinkGroup;
-    this.looped = looped;
+    this.link = link;
     return this;
   }
 }

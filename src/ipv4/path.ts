@@ -2,10 +2,17 @@ import type { IpAddress } from '../address/index.ts';
 import { EVICTED, type Neighbour } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
 import { ETHERNET_HEADER, ETHERTYPE_IPV4 } from '../ethernet/index.ts';
-import { HeldPacket, type HeldPath, LOOPBACK_MTU, LOOPBACK_OFFLOADS } from '../internet/index.ts';
+import {
+  HeldPacket,
+  type HeldPath,
+  LOOPBACK_MTU,
+  LOOPBACK_OFFLOADS,
+  type Outbox,
+} from '../internet/index.ts';
 import { type CommitOptions, type IpErrorKind, type IpPath, PROTOCOL_TCP } from '../ip.ts';
-import { CHECKSUM_PARTIAL, type Frame, type Offloads } from '../netif/netif.ts';
+import { CHECKSUM_PARTIAL, type Frame, NO_OFFLOADS, type Offloads } from '../netif/netif.ts';
 import type { Egress } from './egress.ts';
+import type { Link } from './link.ts';
 import { DONT_FRAGMENT, fixedSum, HEADER, MAX_PACKET, writeHeader } from './wire.ts';
 
 /** How packets leave: to ourselves, by the link (next hop as int32, or a group's own entry), or not at all. */
@@ -13,6 +20,7 @@ export type Way =
   | { readonly kind: 'loopback' }
   | {
       readonly kind: 'link';
+      readonly link: Link;
       readonly nextHop: number;
       readonly group: Neighbour | null;
       readonly mtu: number;
@@ -22,8 +30,6 @@ export type Way =
   | { readonly kind: 'none' };
 
 export interface WayFinder {
-  /** Whether we are in a multicast group ourselves. */
-  hasGroup(group: IpAddress): boolean;
   findWay(destination: IpAddress, source: IpAddress): Way;
 }
 
@@ -43,12 +49,15 @@ export class Ipv4Path implements IpPath, HeldPath {
   readonly #sum: number;
   #epoch = -1;
   #way: Way = { kind: 'none' };
+  /** The link of the way, or of the last one there was. */
+  #link: Link | null = null;
   #neighbour: Neighbour | null = null;
   #mtu = 0;
   #dontFragment = DONT_FRAGMENT;
   #ttl = 0;
-  /** Of the packet that is reserved. */
+  /** Of the packet that is reserved; and its cursor, if it is built in our own memory. */
   #protocol = 0;
+  #held: Frame | null = null;
 
   constructor(egress: Egress, finder: WayFinder, source: IpAddress, destination: IpAddress) {
     this.#egress = egress;
@@ -66,18 +75,25 @@ export class Ipv4Path implements IpPath, HeldPath {
 
   get interfaceMtu(): number {
     if (this.#epoch !== this.#egress.epoch) this.#refresh();
-    return this.#way.kind === 'loopback' ? LOOPBACK_MTU : this.#egress.mtu;
+    return this.#way.kind === 'loopback' ? LOOPBACK_MTU : (this.#link?.mtu ?? 0);
   }
 
   get transmit(): Offloads {
     if (this.#epoch !== this.#egress.epoch) this.#refresh();
-    return this.#way.kind === 'loopback' ? LOOPBACK_OFFLOADS : this.#egress.ethernet.netif.transmit;
+    return this.#way.kind === 'loopback'
+      ? LOOPBACK_OFFLOADS
+      : (this.#link?.ethernet.netif.transmit ?? NO_OFFLOADS);
   }
 
   /** Whether packets have a way to go at present. */
   get routed(): boolean {
     if (this.#epoch !== this.#egress.epoch) this.#refresh();
     return this.#way.kind !== 'none';
+  }
+
+  /** Where packets wait for the device that they leave by. */
+  get outbox(): Outbox | null {
+    return this.#resolve() === null ? null : this.#link!.outbox;
   }
 
   /** The next hop's address on the link; null while it is unknown. */
@@ -97,7 +113,7 @@ export class Ipv4Path implements IpPath, HeldPath {
     this.#protocol = protocol;
     const neighbour = this.#resolve();
     if (neighbour !== null && neighbour.mac !== null && this.#fitsDevice(protocol, total)) {
-      const frame = this.#egress.ethernet.reserve(total);
+      const frame = this.#link!.ethernet.reserve(total);
       if (frame !== null) frame.start += HEADER;
       return frame;
     }
@@ -106,7 +122,10 @@ export class Ipv4Path implements IpPath, HeldPath {
       if (frame !== null) frame.start += HEADER;
       return frame;
     }
-    return this.#egress.outbox.reserve(total);
+    const link = this.#link;
+    // Without a way it is built all the same: `commit` tells the transport that there is none.
+    this.#held = link === null ? this.#egress.hold(total) : link.outbox.reserve(total);
+    return this.#held;
   }
 
   commit(frame: Frame, options?: CommitOptions): void {
@@ -136,23 +155,24 @@ export class Ipv4Path implements IpPath, HeldPath {
     );
     egress.counters.ipOutRequests++;
     if (this.destination.isMulticast && this.#staysInside(frame, header, options)) return;
-    if (frame === egress.outbox.held) {
+    if (frame === this.#held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {
       egress.loopback.commit(frame, header);
     } else if (cut) {
-      this.#commitHeld(egress.outbox.adopt(frame, header, total));
+      this.#commitHeld(this.#link!.outbox.adopt(frame, header, total));
     } else {
-      if (frame.checksum === CHECKSUM_PARTIAL) egress.outbox.finish(frame);
+      const link = this.#link!;
+      if (frame.checksum === CHECKSUM_PARTIAL) link.outbox.finish(frame);
       const neighbour = this.#neighbour!;
       neighbour.use();
-      egress.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV4);
+      link.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV4);
     }
   }
 
   /** A group's packet comes back to us if we are in it (RFC 1112 §7.1); one that may go no hop does nothing else. */
   #staysInside(frame: Frame, header: number, options: CommitOptions | undefined): boolean {
-    if (options?.loopGroup !== false && this.#finder.hasGroup(this.destination)) {
+    if (options?.loopGroup !== false && this.#link?.igmp.groups.has(this.destination.unscoped()) === true) {
       this.#egress.loopback.copy(frame, header);
     }
     return (options?.hopLimit ?? this.#ttl) === 0;
@@ -169,7 +189,7 @@ export class Ipv4Path implements IpPath, HeldPath {
     else if (neighbour.mac === null) neighbour.enqueue(packet);
     else {
       neighbour.use();
-      this.#egress.send(packet.frame, this, this.#mtu);
+      this.#egress.send(packet.frame, this, this.#link!, this.#mtu);
     }
   }
 
@@ -185,7 +205,7 @@ export class Ipv4Path implements IpPath, HeldPath {
         neighbour.enqueue(new HeldPacket(frame, this));
       } else {
         neighbour.use();
-        this.#egress.send(frame, this, this.#mtu);
+        this.#egress.send(frame, this, this.#link!, this.#mtu);
       }
       return;
     }
@@ -198,7 +218,7 @@ export class Ipv4Path implements IpPath, HeldPath {
   /** Whether a packet is built in the device's memory; a large one is unless it is sure to be cut. */
   #fitsDevice(protocol: number, total: number): boolean {
     if (total <= this.#mtu) return true;
-    const most = this.#egress.ethernet.netif.transmit.segmentation;
+    const most = this.#link!.ethernet.netif.transmit.segmentation;
     return protocol === PROTOCOL_TCP && total + ETHERNET_HEADER <= most;
   }
 
@@ -209,7 +229,7 @@ export class Ipv4Path implements IpPath, HeldPath {
     if (neighbour !== null && neighbour.state !== EVICTED) return neighbour;
     const way = this.#way;
     if (way.kind !== 'link') return null;
-    this.#neighbour = way.group ?? this.#egress.arp.cache.obtain(way.nextHop);
+    this.#neighbour = way.group ?? way.link.arp.cache.obtain(way.nextHop);
     return this.#neighbour;
   }
 
@@ -218,7 +238,8 @@ export class Ipv4Path implements IpPath, HeldPath {
     const way = this.#finder.findWay(this.destination, this.source);
     this.#way = way;
     this.#neighbour = null;
-    this.#mtu = way.kind === 'link' ? way.mtu : way.kind === 'loopback' ? LOOPBACK_MTU : this.#egress.mtu;
+    if (way.kind === 'link') this.#link = way.link;
+    this.#mtu = way.kind === 'link' ? way.mtu : way.kind === 'loopback' ? LOOPBACK_MTU : this.interfaceMtu;
     this.#dontFragment = way.kind === 'link' && way.mayFragment ? 0 : DONT_FRAGMENT;
     this.#ttl = way.kind === 'link' ? way.ttl : this.#egress.defaultTtl;
   }

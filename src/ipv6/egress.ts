@@ -1,18 +1,15 @@
-import type { IpAddress } from '../address/index.ts';
-import type { NeighbourCache } from '../arp/index.ts';
-import { allocate, copy, get32 } from '../bytes/index.ts';
-import { ETHERTYPE_IPV6, type Ethernet } from '../ethernet/index.ts';
-import { type Loopback, Outbox } from '../internet/index.ts';
+import { allocate, copy, EMPTY, get32 } from '../bytes/index.ts';
+import type { Loopback } from '../internet/index.ts';
 import type { IpErrorKind } from '../ip.ts';
 import { Frame } from '../netif/netif.ts';
 import type { Clock, Random } from '../time/index.ts';
 import { Identification } from './identification.ts';
+import type { Link } from './link.ts';
 import type { Ipv6Path } from './path.ts';
 import {
   FRAGMENT_HEADER,
   getNextHeader,
   HEADER,
-  MIN_MTU,
   NEXT_FRAGMENT,
   NEXT_HEADER,
   setPayloadLength,
@@ -28,8 +25,6 @@ export interface EgressCounters {
 }
 
 export interface EgressOptions {
-  readonly ethernet: Ethernet;
-  readonly neighbours: NeighbourCache<IpAddress>;
   readonly loopback: Loopback;
   readonly clock: Clock;
   readonly random: Random;
@@ -38,14 +33,13 @@ export interface EgressOptions {
   readonly onUndeliverable: (bytes: Uint8Array, end: number, kind: IpErrorKind) => void;
 }
 
-/** What all paths share on the way out: the link, memory for packets that must wait, and the epoch. */
+/** What all paths share on the way out, whatever link they take: the loopback, identifications, and the epoch. */
 export class Egress {
-  readonly ethernet: Ethernet;
-  readonly neighbours: NeighbourCache<IpAddress>;
   readonly loopback: Loopback;
   readonly clock: Clock;
   readonly identification: Identification;
-  readonly outbox: Outbox;
+  /** Of packets to ourselves. */
+  readonly hopLimit: number;
   /** Keys flow labels. */
   readonly flowKey: number;
   readonly onUndeliverable: (bytes: Uint8Array, end: number, kind: IpErrorKind) => void;
@@ -56,50 +50,36 @@ export class Egress {
     ip6OutFragOKs: 0,
     ip6OutFragCreates: 0,
   };
-  /** Of the link: the device's, or less if a router says so (RFC 4861 §6.3.4). */
-  mtu: number;
-  /** As configured, or a router's word. */
-  hopLimit: number;
   /** Moves on whenever routes, addresses or path MTUs change: paths compare it and look again. */
   epoch = 0;
+  readonly #stray = new Frame(EMPTY);
 
-  constructor({ ethernet, neighbours, loopback, clock, random, hopLimit, onUndeliverable }: EgressOptions) {
-    this.ethernet = ethernet;
-    this.neighbours = neighbours;
+  constructor({ loopback, clock, random, hopLimit, onUndeliverable }: EgressOptions) {
     this.loopback = loopback;
     this.clock = clock;
     this.identification = new Identification(random);
     this.flowKey = random.next32();
     this.hopLimit = hopLimit;
-    this.mtu = Math.min(ethernet.netif.mtu, 65_535);
-    this.outbox = new Outbox(ethernet, ETHERTYPE_IPV6, HEADER);
     this.onUndeliverable = onUndeliverable;
   }
 
-  /** Takes a router's MTU for the link, if it is one that this link can have. */
-  limitMtu(mtu: number): void {
-    if (mtu < MIN_MTU || mtu > this.ethernet.netif.mtu || mtu === this.mtu) return;
-    this.mtu = mtu;
-    this.epoch++;
+  /** Memory for a packet that has no link to wait for. */
+  hold(total: number): Frame {
+    const frame = this.#stray.reset(allocate(total), 0, total);
+    frame.start = HEADER;
+    return frame;
   }
 
-  /** Takes a router's word on how far packets may go (RFC 4861 §6.3.4). */
-  limitHops(hopLimit: number): void {
-    if (hopLimit === this.hopLimit) return;
-    this.hopLimit = hopLimit;
-    this.epoch++;
-  }
-
-  /** Sends a whole packet, header at `frame.bytes[0]`, to `path`'s neighbour, which is known; in fragments of `mtu` if it must. */
-  send(frame: Frame, path: Ipv6Path, mtu: number): void {
-    if (frame.end > mtu && frame.segmentSize === 0) this.#sendFragments(frame, path, mtu);
-    else this.outbox.send(frame, path);
+  /** Sends a whole packet, header at `frame.bytes[0]`, by `link` to `path`'s neighbour, which is known; in fragments of `mtu` if it must. */
+  send(frame: Frame, path: Ipv6Path, link: Link, mtu: number): void {
+    if (frame.end > mtu && frame.segmentSize === 0) this.#sendFragments(frame, path, link, mtu);
+    else link.outbox.send(frame, path);
   }
 
   /** RFC 8200 §4.5, of a packet without extension headers, which ours are. */
-  #sendFragments(packet: Frame, path: Ipv6Path, mtu: number): void {
+  #sendFragments(packet: Frame, path: Ipv6Path, { outbox }: Link, mtu: number): void {
     this.counters.ip6OutFragReqds++;
-    this.outbox.complete(packet);
+    outbox.complete(packet);
     const { bytes, end: total } = packet;
     const most = (mtu - HEADER - FRAGMENT_HEADER) & ~7;
     const identification = this.identification.next(path.source, path.destination);
@@ -115,7 +95,7 @@ export class Egress {
       out[NEXT_HEADER] = NEXT_FRAGMENT;
       writeFragmentHeader(out, HEADER, protocol, at - HEADER, end < total, identification);
       copy(out, HEADER + FRAGMENT_HEADER, bytes, at, end);
-      this.outbox.send(fragment, path);
+      outbox.send(fragment, path);
       this.counters.ip6OutFragCreates++;
     }
     this.counters.ip6OutFragOKs++;

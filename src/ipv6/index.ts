@@ -1,5 +1,5 @@
 export { Ipv6 } from './ipv6.ts';
-export type { Ipv6Configuration } from './link.ts';
+export type { Ipv6Configuration, Link as Ipv6Link } from './link.ts';
 export { LISTENER_QUERY, LISTENER_REPORT_V1 } from './mld-wire.ts';
 export {
   NEIGHBOUR_ADVERTISEMENT,
@@ -11,6 +11,7 @@ export {
 export { Ipv6Packet } from './packet.ts';
 export type { ErrorSender as Ipv6ErrorSender } from './receiver.ts';
 export { RoutingTable as Ipv6RoutingTable } from './routes.ts';
+export { isLinkLocal } from './scope.ts';
 export {
   DESTINATION as IPV6_DESTINATION,
   FRAGMENT_HEADER,

@@ -2,18 +2,20 @@ import { IpAddress, type Prefix } from '../address/index.ts';
 import { type AddressConflict, Neighbour } from '../arp/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
-import { ETHERTYPE_IPV6, type Ethernet, type EtherProtocol } from '../ethernet/index.ts';
-import { Loopback, type LoopbackHandler } from '../internet/index.ts';
+import type { Ethernet } from '../ethernet/index.ts';
+import type { Loopback } from '../internet/index.ts';
 import type { IpError, IpErrorKind, IpPath, IpProtocol } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { AddressMap } from './address-map.ts';
 import { Egress } from './egress.ts';
-import { type Ipv6Configuration, Link } from './link.ts';
+import { type Ipv6Configuration, Link, type LinkReceiver } from './link.ts';
+import type { OwnAddress } from './own-address.ts';
 import { Ipv6Path, type Way, type WayFinder } from './path.ts';
 import { PathMtuCache } from './path-mtu.ts';
 import { type ErrorSender, Receiver } from './receiver.ts';
-import { isLinkLocal, isNeverOnWire, LOCALHOST, multicastMac } from './scope.ts';
+import type { Route } from './routes.ts';
+import { isLinkLocal, isNeverOnWire, LOCALHOST, multicastMac, SCOPE_LINK, scopeOf } from './scope.ts';
 import { selectSource, sortDestinations } from './select.ts';
 import { DESTINATION, getNextHeader, HEADER, MIN_MTU, SOURCE } from './wire.ts';
 
@@ -23,55 +25,48 @@ const PATHS = 1024;
 const MULTICAST_HOPS = 1;
 
 export interface Ipv6Options {
-  readonly ethernet: Ethernet;
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly random: Random;
   readonly hopLimit: number;
-  readonly configuration: Ipv6Configuration;
-  readonly loopback: LoopbackHandler;
-  readonly onConflict: (conflict: AddressConflict) => void;
+  readonly loopback: Loopback;
+  /** RFC 1122 §3.3.4.2's strong model: packets are taken and sent only by the link of our address in them. */
+  readonly strong: boolean;
+  readonly onConflict: (conflict: AddressConflict, by: Link) => void;
 }
 
-/** The internet protocol, version 6 (RFC 8200, RFC 8504), of a host with one interface and a loopback. */
-export class Ipv6 implements EtherProtocol, WayFinder {
-  readonly ethertype = ETHERTYPE_IPV6;
-  readonly egress: Egress;
+export interface Ipv6LinkOptions {
+  /** Of the interface; also the zone of its link-local addresses. */
+  readonly index: number;
+  readonly ethernet: Ethernet;
+  readonly metric: number;
+  readonly configuration: Ipv6Configuration;
+}
+
+/** A route, and the link that it leads out by. */
+export interface LinkRoute {
+  readonly route: Route;
   readonly link: Link;
+}
+
+/** The internet protocol, version 6 (RFC 8200, RFC 8504), of a host with any number of interfaces and a loopback. */
+export class Ipv6 implements LinkReceiver, WayFinder {
+  /** In the order in which they were added; one that went down has no addresses. */
+  readonly links: Link[] = [];
+  readonly egress: Egress;
   readonly pathMtu: PathMtuCache;
   readonly receiver: Receiver;
-  readonly #loopback: Loopback;
+  readonly #options: Ipv6Options;
   readonly #protocols: (IpProtocol | undefined)[] = new Array(256).fill(undefined);
   readonly #paths: AddressMap<Ipv6Path>;
   readonly #error = new Undeliverable();
 
-  constructor({
-    ethernet,
-    clock,
-    timers,
-    random,
-    hopLimit,
-    configuration,
-    loopback,
-    onConflict,
-  }: Ipv6Options) {
-    this.#loopback = new Loopback(clock, loopback);
+  constructor(options: Ipv6Options) {
+    const { clock, timers, random, hopLimit, loopback, strong } = options;
+    this.#options = options;
     this.#paths = new AddressMap(random);
-    this.link = new Link({
-      ethernet,
-      clock,
-      timers,
-      random,
-      configuration,
-      onChange: () => this.#changed(),
-      onConflict,
-      limitMtu: (mtu) => this.egress.limitMtu(mtu),
-      limitHops: (hops) => this.egress.limitHops(hops),
-    });
     this.egress = new Egress({
-      ethernet,
-      neighbours: this.link.ndp.cache,
-      loopback: this.#loopback,
+      loopback,
       clock,
       random,
       hopLimit,
@@ -80,12 +75,35 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     this.pathMtu = new PathMtuCache(clock, timers, random, () => {
       this.egress.epoch++;
     });
-    this.receiver = new Receiver(this.link, this.#protocols, clock, timers);
-    ethernet.register(this);
+    this.receiver = new Receiver(this.links, strong, this.#protocols, clock, timers);
   }
 
-  get loopbackStalls(): number {
-    return this.#loopback.stalls;
+  /** One more Ethernet. Throws `EINVAL` if it carries no 1280 bytes. */
+  addLink(options: Ipv6LinkOptions): Link {
+    const { clock, timers, random, hopLimit, onConflict } = this.#options;
+    const link = new Link({
+      ...options,
+      clock,
+      timers,
+      random,
+      hopLimit,
+      receiver: this,
+      onChange: () => this.#changed(),
+      onConflict,
+    });
+    this.links.push(link);
+    return link;
+  }
+
+  /** A link is gone, and with it its addresses and routes. */
+  removeLink(link: Link): void {
+    link.close();
+    this.#changed();
+  }
+
+  /** The first link. */
+  get link(): Link {
+    return this.links[0]!;
   }
 
   /** Who sends ICMP errors. */
@@ -97,19 +115,41 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     this.#protocols[protocol.protocol] = protocol;
   }
 
-  addRoute(prefix: Prefix, gateway: IpAddress | null): void {
-    this.link.routes.add(prefix, gateway);
+  addRoute(prefix: Prefix, gateway: IpAddress | null, link: Link, metric?: number): void {
+    link.routes.add(prefix, gateway === null ? null : link.zoned(gateway), metric);
     this.#changed();
   }
 
-  removeRoute(prefix: Prefix): boolean {
-    const removed = this.link.routes.remove(prefix);
+  /** Of `link`, or of every link. Whether there was one. */
+  removeRoute(prefix: Prefix, link?: Link): boolean {
+    let removed = false;
+    for (const candidate of link === undefined ? this.links : [link]) {
+      if (candidate.routes.remove(prefix)) removed = true;
+    }
     this.#changed();
     return removed;
   }
 
   isLocal(address: IpAddress): boolean {
-    return !address.isIpv4 && (address.isLoopback || this.link.addresses.isAssigned(address));
+    return !address.isIpv4 && (address.isLoopback || this.linkOf(address) !== null);
+  }
+
+  /** The link that has `address`. */
+  linkOf(address: IpAddress): Link | null {
+    const { links } = this;
+    for (let i = 0; i < links.length; i++) if (links[i]!.addresses.isAssigned(address)) return links[i]!;
+    return null;
+  }
+
+  /** The best route to `destination` (RFC 8200 leaves it to us; RFC 4191 §3.2, then the metric): of `only`, or of all links. */
+  route(destination: IpAddress, only: Link | null = null): LinkRoute | null {
+    let best: LinkRoute | null = null;
+    for (const link of this.links) {
+      if (only !== null && link !== only) continue;
+      const route = link.routes.lookup(destination);
+      if (route !== null && (best === null || isBetter({ route, link }, best))) best = { route, link };
+    }
+    return best;
   }
 
   path(destination: IpAddress, source?: IpAddress): IpPath {
@@ -123,6 +163,20 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     return path;
   }
 
+  /** {@link path}, but from an address of `link`, and by it where the destination is of its scope. */
+  pathBy(link: Link, destination: IpAddress, source?: IpAddress): IpPath {
+    const scoped = destination.copy();
+    if (isBoundToLink(destination)) scoped.scope = link.index;
+    if (source !== undefined && !source.isUnspecified) return this.path(scoped, source);
+    const own = selectSource(link.addresses.all, scoped);
+    if (own !== null) return this.path(scoped, own.address);
+    throw new NetError('ENETUNREACH', {
+      syscall: 'connect',
+      address: `${destination}`,
+      reason: 'no IPv6 address on this interface',
+    });
+  }
+
   /** Whether {@link path} would find a way. */
   hasWay(destination: IpAddress, source: IpAddress): boolean {
     return (
@@ -134,14 +188,9 @@ export class Ipv6 implements EtherProtocol, WayFinder {
   sourceOf(destination: IpAddress): { readonly address: IpAddress; readonly deprecated: boolean } | null {
     if (destination.isUnspecified || destination.isIpv4) return null;
     if (this.isLocal(destination)) return { address: destination, deprecated: false };
-    const own = selectSource(this.link.addresses.all, destination);
+    const own = this.#selectSource(destination);
     if (own === null || this.findWay(destination, own.address).kind === 'none') return null;
     return { address: own.address, deprecated: own.state === 'deprecated' };
-  }
-
-  /** Whether packets to `group` are taken. */
-  hasGroup(group: IpAddress): boolean {
-    return this.link.groups.has(group);
   }
 
   findWay(destination: IpAddress, source: IpAddress): Way {
@@ -150,28 +199,18 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     if (this.isLocal(destination)) return { kind: 'loopback' };
     // RFC 4291 §2.5.3: ::1 stays inside.
     if (source.isLoopback) return { kind: 'none' };
-    const { mtu: linkMtu, hopLimit } = this.egress;
-    if (destination.isMulticast) {
-      const mac = multicastMac(destination);
-      const group = new Neighbour<IpAddress>(this.link.ndp, destination).makePermanent(mac);
-      return {
-        kind: 'link',
-        nextHop: destination,
-        gateway: false,
-        group,
-        mtu: linkMtu,
-        hopLimit: MULTICAST_HOPS,
-      };
-    }
-    const route = this.link.routes.lookup(destination);
-    if (route === null) return { kind: 'none' };
+    if (destination.isMulticast) return this.#wayToGroup(destination, source);
+    const found = this.#routeFrom(destination, source);
+    if (found === null) return { kind: 'none' };
+    const { route, link } = found;
     return {
       kind: 'link',
+      link,
       nextHop: route.gateway ?? destination,
       gateway: route.gateway !== null,
       group: null,
-      mtu: Math.min(linkMtu, this.pathMtu.get(destination) ?? linkMtu),
-      hopLimit,
+      mtu: Math.min(link.mtu, this.pathMtu.get(destination) ?? link.mtu),
+      hopLimit: link.hopLimit,
     };
   }
 
@@ -188,8 +227,8 @@ export class Ipv6 implements EtherProtocol, WayFinder {
   }
 
   /** A frame from the wire, `start` at the IPv6 header. */
-  receive(frame: Frame, toLinkGroup: boolean): void {
-    this.receiver.receive(frame, toLinkGroup);
+  receiveFrom(link: Link, frame: Frame, toLinkGroup: boolean): void {
+    this.receiver.receive(link, frame, toLinkGroup);
   }
 
   /** A packet of our own to ourselves. */
@@ -216,14 +255,15 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     if (transport.error(error)) this.pathMtu.lower(error.destination, error.mtu);
   }
 
-  /** The device, or the loopback, has room again: what waits here goes first. False if it is full again. */
+  /** A device, or the loopback, has room again: what waits here goes first. False if all are full again. */
   drain(): boolean {
-    return this.egress.outbox.drain();
+    let hasRoom = false;
+    for (const link of this.links) if (link.outbox.drain()) hasRoom = true;
+    return hasRoom;
   }
 
   close(): void {
-    this.link.close();
-    this.#loopback.close();
+    for (const link of this.links) link.close();
     this.receiver.reassembly.clear();
     this.pathMtu.clear();
     this.#paths.clear();
@@ -246,13 +286,61 @@ export class Ipv6 implements EtherProtocol, WayFinder {
       });
     }
     if (destination.isLoopback) return LOCALHOST;
-    const own = selectSource(this.link.addresses.all, destination);
+    const own = this.#selectSource(destination);
     if (own !== null) return own.address;
     throw new NetError('ENETUNREACH', {
       syscall: 'connect',
       address: `${destination}`,
       reason: isLinkLocal(destination) ? 'no link-local address yet' : 'no IPv6 address yet',
     });
+  }
+
+  /** RFC 6724 §5, among the addresses of the link that the route leaves by, or, in the weak model, of others if that has none. */
+  #selectSource(destination: IpAddress): OwnAddress | null {
+    if (isBoundToLink(destination)) {
+      return selectSource(this.#linkIn(destination.scope)?.addresses.all ?? [], destination);
+    }
+    const link = this.route(destination)?.link ?? null;
+    const own = link === null ? null : selectSource(link.addresses.all, destination);
+    if (own !== null && (this.#options.strong || scopeOf(own.address) > SCOPE_LINK)) return own;
+    // What a link-local source sends comes back from no other link (RFC 4007 §9).
+    const others = this.links.flatMap(({ addresses }) => addresses.all);
+    const global = others.filter(({ address }) => !isLinkLocal(address));
+    return selectSource(global, destination) ?? own;
+  }
+
+  #linkIn(zone: number): Link | null {
+    return this.links.find((link) => link.index === zone) ?? null;
+  }
+
+  #routeFrom(destination: IpAddress, source: IpAddress): LinkRoute | null {
+    const home = this.linkOf(source);
+    if (isBoundToLink(destination)) {
+      const link = this.#linkIn(destination.scope);
+      return link === null || (this.#isTied(source) && link !== home) ? null : this.route(destination, link);
+    }
+    if (home !== null && this.#isTied(source)) return this.route(destination, home);
+    return this.route(destination);
+  }
+
+  /** Whether packets from `source` leave only by its own link. */
+  #isTied(source: IpAddress): boolean {
+    return this.#options.strong || isLinkLocal(source);
+  }
+
+  #wayToGroup(destination: IpAddress, source: IpAddress): Way {
+    const link = destination.scope === 0 ? this.linkOf(source) : this.#linkIn(destination.scope);
+    if (link === null) return { kind: 'none' };
+    const group = new Neighbour<IpAddress>(link.ndp, destination).makePermanent(multicastMac(destination));
+    return {
+      kind: 'link',
+      link,
+      nextHop: destination,
+      gateway: false,
+      group,
+      mtu: link.mtu,
+      hopLimit: MULTICAST_HOPS,
+    };
   }
 
   #changed(): void {
@@ -271,6 +359,19 @@ export class Ipv6 implements EtherProtocol, WayFinder {
     error.end = end;
     this.#protocols[error.protocol]?.error(error);
   }
+}
+
+/** Whether the destination says itself which link it is on. */
+function isBoundToLink(destination: IpAddress): boolean {
+  return isLinkLocal(destination) || destination.isMulticast;
+}
+
+function isBetter(a: LinkRoute, b: LinkRoute): boolean {
+  const lengths = a.route.prefix.length - b.route.prefix.length;
+  if (lengths !== 0) return lengths > 0;
+  const scores = a.link.routes.score(a.route) - b.link.routes.score(b.route);
+  if (scores !== 0) return scores > 0;
+  return (a.route.metric ?? a.link.metric) < (b.route.metric ?? b.link.metric);
 }
 
 /** Our own word on a packet that did not leave: a cursor, reused. */

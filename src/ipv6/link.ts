@@ -2,7 +2,9 @@ import { type IpAddress, Prefix } from '../address/index.ts';
 import type { AddressConflict } from '../arp/index.ts';
 import { set32 } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
-import type { Ethernet } from '../ethernet/index.ts';
+import { ETHERTYPE_IPV6, type Ethernet, type EtherProtocol } from '../ethernet/index.ts';
+import { Outbox } from '../internet/index.ts';
+import type { Frame } from '../netif/netif.ts';
 import { type Clock, type Random, randomFraction, type TimerWheel } from '../time/index.ts';
 import { AddressTable, type AddressTableHost, INITIAL_DELAY_MS } from './addresses.ts';
 import { Autoconf, type AutoconfHost } from './autoconf.ts';
@@ -12,8 +14,8 @@ import { InterfaceIds } from './interface-id.ts';
 import { Ndp } from './ndp.ts';
 import type { OwnAddress } from './own-address.ts';
 import { RoutingTable } from './routes.ts';
-import { ALL_NODES } from './scope.ts';
-import { MIN_MTU } from './wire.ts';
+import { ALL_NODES, isLinkLocal } from './scope.ts';
+import { HEADER, MIN_MTU } from './wire.ts';
 
 const LINK_LOCAL = Prefix.parse('fe80::/64');
 /** RFC 7217 §7. */
@@ -32,7 +34,18 @@ export interface Ipv6Configuration {
   readonly secret?: Uint8Array;
 }
 
+/** Who takes what a link received. */
+export interface LinkReceiver {
+  receiveFrom(link: Link, frame: Frame, toLinkGroup: boolean): void;
+}
+
 export interface LinkOptions {
+  /** Of the interface; the zone of its link-local addresses (RFC 4007 §6). */
+  readonly index: number;
+  /** Of its routes, unless they have their own. */
+  readonly metric: number;
+  readonly hopLimit: number;
+  readonly receiver: LinkReceiver;
   readonly ethernet: Ethernet;
   readonly clock: Clock;
   readonly timers: TimerWheel;
@@ -40,13 +53,20 @@ export interface LinkOptions {
   readonly configuration: Ipv6Configuration;
   /** Addresses or routes changed. */
   readonly onChange: () => void;
-  readonly onConflict: (conflict: AddressConflict) => void;
-  readonly limitMtu: (mtu: number) => void;
-  readonly limitHops: (hopLimit: number) => void;
+  readonly onConflict: (conflict: AddressConflict, by: Link) => void;
 }
 
 /** All that IPv6 knows of one Ethernet: our addresses, groups, neighbours, routers and routes. */
-export class Link implements AddressTableHost, AutoconfHost {
+export class Link implements EtherProtocol, AddressTableHost, AutoconfHost {
+  readonly ethertype = ETHERTYPE_IPV6;
+  readonly index: number;
+  readonly metric: number;
+  readonly ethernet: Ethernet;
+  readonly outbox: Outbox;
+  /** The device's, or less if a router says so (RFC 4861 §6.3.4). */
+  mtu: number;
+  /** As configured, or a router's word. */
+  hopLimit: number;
   readonly timers: TimerWheel;
   readonly random: Random;
   readonly detects: boolean;
@@ -71,11 +91,18 @@ export class Link implements AddressTableHost, AutoconfHost {
       });
     }
     this.#options = options;
+    this.index = options.index;
+    this.metric = options.metric;
+    this.hopLimit = options.hopLimit;
+    this.ethernet = ethernet;
+    this.mtu = Math.min(ethernet.netif.mtu, 65_535);
+    this.outbox = new Outbox(ethernet, ETHERTYPE_IPV6, HEADER);
     this.timers = timers;
     this.random = random;
     this.detects = configuration.detect ?? true;
     this.output = new ControlOutput(ethernet);
     this.ndp = new Ndp({
+      zone: options.index,
       output: this.output,
       clock,
       timers,
@@ -102,6 +129,7 @@ export class Link implements AddressTableHost, AutoconfHost {
           ids: this.#ids,
         })
       : null;
+    ethernet.register(this);
   }
 
   get retransmitMs(): number {
@@ -120,14 +148,18 @@ export class Link implements AddressTableHost, AutoconfHost {
     this.groups.start(delayMs);
     this.routes.add(LINK_LOCAL, null);
     if (address !== null) this.routes.add(new Prefix(address.network, address.length), null);
-    if (gateway !== null) this.routes.add(RoutingTable.DEFAULT, gateway);
+    if (gateway !== null) this.routes.add(RoutingTable.DEFAULT, this.zoned(gateway));
     const started = new Promise<void>((resolve, reject) => {
       this.#starting = { resolve, reject };
     });
     this.#addLinkLocal(0, delayMs);
     if (address !== null) {
       const { address: own, length } = address;
-      this.addresses.add({ address: own, prefixLength: length, origin: 'configured' }, this.detects, delayMs);
+      this.addresses.add(
+        { address: this.zoned(own), prefixLength: length, origin: 'configured' },
+        this.detects,
+        delayMs,
+      );
     }
     this.autoconf?.start(delayMs);
     this.#checkStarted();
@@ -197,19 +229,37 @@ export class Link implements AddressTableHost, AutoconfHost {
   }
 
   conflict(conflict: AddressConflict): void {
-    this.#options.onConflict(conflict);
+    this.#options.onConflict(conflict, this);
   }
 
+  /** Takes a router's MTU, if it is one that this link can have. */
   limitMtu(mtu: number): void {
-    this.#options.limitMtu(mtu);
+    if (mtu < MIN_MTU || mtu > this.ethernet.netif.mtu || mtu === this.mtu) return;
+    this.mtu = mtu;
+    this.changed();
   }
 
+  /** Takes a router's word on how far packets may go (RFC 4861 §6.3.4). */
   limitHops(hopLimit: number): void {
-    this.#options.limitHops(hopLimit);
+    if (hopLimit === this.hopLimit) return;
+    this.hopLimit = hopLimit;
+    this.changed();
+  }
+
+  receive(frame: Frame, toGroup: boolean): void {
+    this.#options.receiver.receiveFrom(this, frame, toGroup);
+  }
+
+  /** `address` as it is known on this link: with its zone, if it is link-local. */
+  zoned(address: IpAddress): IpAddress {
+    if (this.index === 0 || !isLinkLocal(address)) return address;
+    const zoned = address.copy();
+    zoned.scope = this.index;
+    return zoned;
   }
 
   #addLinkLocal(attempt: number, delayMs: number): void {
-    const address = this.#ids.address(LINK_LOCAL, attempt);
+    const address = this.zoned(this.#ids.address(LINK_LOCAL, attempt));
     const options = { address, prefixLength: LINK_LOCAL.length, origin: 'link-local', attempt } as const;
     this.#linkLocal = this.addresses.add(options, this.detects, delayMs);
   }

@@ -29,7 +29,14 @@ import {
 import type { OwnAddress } from './own-address.ts';
 import type { Ipv6Packet } from './packet.ts';
 import { GATEWAY_ANSWERS, GATEWAY_SILENT, GATEWAY_UNKNOWN } from './routes.ts';
-import { ALL_NODES, isNeverOnWire, isSolicitedNodeOf, multicastMac, solicitedNode } from './scope.ts';
+import {
+  ALL_NODES,
+  isLinkLocal,
+  isNeverOnWire,
+  isSolicitedNodeOf,
+  multicastMac,
+  solicitedNode,
+} from './scope.ts';
 import { selectSource } from './select.ts';
 
 /** RFC 4861 §7.1: what a router has forwarded has less. */
@@ -56,6 +63,8 @@ export interface NdpCounters {
 }
 
 export interface NdpOptions {
+  /** Of link-local addresses on this link. */
+  readonly zone: number;
   readonly output: ControlOutput;
   readonly clock: Clock;
   readonly timers: TimerWheel;
@@ -81,6 +90,7 @@ export class Ndp implements NeighbourHost<IpAddress> {
   /** As advertised by a router, or RFC 4861 §10's. */
   retransmitMs = RETRANSMIT_MS;
   reachableBaseMs = REACHABLE_MS;
+  readonly #zone: number;
   readonly #output: ControlOutput;
   readonly #clock: Clock;
   readonly #onNoRouter: (address: IpAddress) => void;
@@ -90,7 +100,8 @@ export class Ndp implements NeighbourHost<IpAddress> {
   #uses = 0;
   readonly #target = new IpAddress();
 
-  constructor({ output, clock, timers, random, onNoRouter }: NdpOptions) {
+  constructor({ zone, output, clock, timers, random, onNoRouter }: NdpOptions) {
+    this.#zone = zone;
     this.#output = output;
     this.#clock = clock;
     this.timers = timers;
@@ -250,6 +261,7 @@ export class Ndp implements NeighbourHost<IpAddress> {
     if (packet.hopLimit !== LINK_HOP_LIMIT || end - start < NEIGHBOUR_MESSAGE) return null;
     if (bytes[start + CODE] !== 0 || !areOptionsSound(bytes, start + NEIGHBOUR_MESSAGE, end)) return null;
     const target = this.#target.readIpv6(bytes, start + TARGET);
+    if (isLinkLocal(target)) target.scope = this.#zone;
     return target.isMulticast || target.isUnspecified || isNeverOnWire(target) ? null : target;
   }
 

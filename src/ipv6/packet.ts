@@ -1,6 +1,8 @@
 import { IpAddress, MacAddress } from '../address/index.ts';
-import type { IpPacket } from '../ip.ts';
+import { ARRIVED_LOOPBACK, type IpPacket } from '../ip.ts';
 import { ETHERNET_HEADER, Frame } from '../netif/netif.ts';
+import type { Link } from './link.ts';
+import { isLinkLocal } from './scope.ts';
 import { DESTINATION, getHopLimit, getTrafficClass, SOURCE } from './wire.ts';
 
 /** Of an Ethernet header. */
@@ -18,8 +20,8 @@ export class Ipv6Packet implements IpPacket {
   isGroup = false;
   /** Came by link-layer multicast. */
   toLinkGroup = false;
-  /** Never left this host. */
-  looped = false;
+  /** Where it came from; null of a packet that never left this host. */
+  link: Link | null = null;
   /** Came in fragments. */
   fragmented = false;
   /** Where the IPv6 header begins in `frame.bytes`. */
@@ -30,7 +32,7 @@ export class Ipv6Packet implements IpPacket {
   end = 0;
 
   /** Reads the header at `frame.start`. */
-  read(frame: Frame, toLinkGroup: boolean, looped: boolean): this {
+  read(frame: Frame, toLinkGroup: boolean, link: Link | null): this {
     const { bytes, start } = frame;
     this.frame = frame;
     this.source.readIpv6(bytes, start + SOURCE);
@@ -43,9 +45,20 @@ export class Ipv6Packet implements IpPacket {
     this.transport = start;
     this.end = frame.end;
     this.toLinkGroup = toLinkGroup;
-    this.looped = looped;
+    this.link = link;
+    if (link !== null && link.index !== 0) this.setZone(link.index);
     this.fragmented = false;
     return this;
+  }
+
+  /** Says which link its link-local addresses belong to (RFC 4007 §9). */
+  setZone(zone: number): void {
+    if (isLinkLocal(this.source)) this.source.scope = zone;
+    if (isLinkLocal(this.destination)) this.destination.scope = zone;
+  }
+
+  get arrival(): number {
+    return this.link === null ? ARRIVED_LOOPBACK : this.link.index;
   }
 
   /** Who put it on the link: of a packet that came from there, and in one piece. */

@@ -2,10 +2,17 @@ import type { IpAddress } from '../address/index.ts';
 import { EVICTED, type Neighbour } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
 import { ETHERNET_HEADER, ETHERTYPE_IPV6 } from '../ethernet/index.ts';
-import { HeldPacket, type HeldPath, LOOPBACK_MTU, LOOPBACK_OFFLOADS } from '../internet/index.ts';
+import {
+  HeldPacket,
+  type HeldPath,
+  LOOPBACK_MTU,
+  LOOPBACK_OFFLOADS,
+  type Outbox,
+} from '../internet/index.ts';
 import { type CommitOptions, type IpErrorKind, type IpPath, PROTOCOL_TCP, PROTOCOL_UDP } from '../ip.ts';
-import { CHECKSUM_PARTIAL, type Frame, type Offloads } from '../netif/netif.ts';
+import { CHECKSUM_PARTIAL, type Frame, NO_OFFLOADS, type Offloads } from '../netif/netif.ts';
 import { type Egress, flowLabel } from './egress.ts';
+import type { Link } from './link.ts';
 import { SCOPE_INTERFACE, scopeOf } from './scope.ts';
 import { HEADER, MAX_PACKET, writeHeader } from './wire.ts';
 
@@ -14,6 +21,7 @@ export type Way =
   | { readonly kind: 'loopback' }
   | {
       readonly kind: 'link';
+      readonly link: Link;
       readonly nextHop: IpAddress;
       /** The next hop is a router, and there may be another. */
       readonly gateway: boolean;
@@ -24,8 +32,6 @@ export type Way =
   | { readonly kind: 'none' };
 
 export interface WayFinder {
-  /** Whether we are in a multicast group ourselves. */
-  hasGroup(group: IpAddress): boolean;
   findWay(destination: IpAddress, source: IpAddress): Way;
 }
 
@@ -45,11 +51,14 @@ export class Ipv6Path implements IpPath, HeldPath {
   readonly #flowKey: number;
   #epoch = -1;
   #way: Way = { kind: 'none' };
+  /** The link of the way, or of the last one there was. */
+  #link: Link | null = null;
   #neighbour: Neighbour<IpAddress> | null = null;
   #mtu = 0;
   #hopLimit = 0;
-  /** Of the packet that is reserved. */
+  /** Of the packet that is reserved; and its cursor, if it is built in our own memory. */
   #protocol = 0;
+  #held: Frame | null = null;
 
   constructor(egress: Egress, finder: WayFinder, source: IpAddress, destination: IpAddress) {
     this.#egress = egress;
@@ -67,18 +76,25 @@ export class Ipv6Path implements IpPath, HeldPath {
 
   get interfaceMtu(): number {
     if (this.#epoch !== this.#egress.epoch) this.#refresh();
-    return this.#way.kind === 'loopback' ? LOOPBACK_MTU : this.#egress.mtu;
+    return this.#way.kind === 'loopback' ? LOOPBACK_MTU : (this.#link?.mtu ?? 0);
   }
 
   get transmit(): Offloads {
     if (this.#epoch !== this.#egress.epoch) this.#refresh();
-    return this.#way.kind === 'loopback' ? LOOPBACK_OFFLOADS : this.#egress.ethernet.netif.transmit;
+    return this.#way.kind === 'loopback'
+      ? LOOPBACK_OFFLOADS
+      : (this.#link?.ethernet.netif.transmit ?? NO_OFFLOADS);
   }
 
   /** Whether packets have a way to go at present. */
   get routed(): boolean {
     if (this.#epoch !== this.#egress.epoch) this.#refresh();
     return this.#way.kind !== 'none';
+  }
+
+  /** Where packets wait for the device that they leave by. */
+  get outbox(): Outbox | null {
+    return this.#resolve() === null ? null : this.#link!.outbox;
   }
 
   /** The next hop's address on the link; null while it is unknown. */
@@ -98,7 +114,7 @@ export class Ipv6Path implements IpPath, HeldPath {
     this.#protocol = protocol;
     const neighbour = this.#resolve();
     if (neighbour !== null && neighbour.mac !== null && this.#fitsDevice(protocol, total)) {
-      const frame = this.#egress.ethernet.reserve(total);
+      const frame = this.#link!.ethernet.reserve(total);
       if (frame !== null) frame.start += HEADER;
       return frame;
     }
@@ -107,7 +123,10 @@ export class Ipv6Path implements IpPath, HeldPath {
       if (frame !== null) frame.start += HEADER;
       return frame;
     }
-    return this.#egress.outbox.reserve(total);
+    const link = this.#link;
+    // Without a way it is built all the same: `commit` tells the transport that there is none.
+    this.#held = link === null ? this.#egress.hold(total) : link.outbox.reserve(total);
+    return this.#held;
   }
 
   commit(frame: Frame, options?: CommitOptions): void {
@@ -128,24 +147,25 @@ export class Ipv6Path implements IpPath, HeldPath {
     );
     egress.counters.ip6OutRequests++;
     if (this.destination.isMulticast && this.#staysInside(frame, header, options)) return;
-    if (frame === egress.outbox.held) {
+    if (frame === this.#held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {
       egress.loopback.commit(frame, header);
     } else if (frame.end - header > this.#mtu && frame.segmentSize === 0) {
       // RFC 8200 §4.5: only the source cuts, whatever the transport would have routers do.
-      this.#commitHeld(egress.outbox.adopt(frame, header, frame.end - header));
+      this.#commitHeld(this.#link!.outbox.adopt(frame, header, frame.end - header));
     } else {
-      if (frame.checksum === CHECKSUM_PARTIAL) egress.outbox.finish(frame);
+      const link = this.#link!;
+      if (frame.checksum === CHECKSUM_PARTIAL) link.outbox.finish(frame);
       const neighbour = this.#neighbour!;
       neighbour.use();
-      egress.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV6);
+      link.ethernet.commit(frame, header, neighbour.mac!, ETHERTYPE_IPV6);
     }
   }
 
   /** A group's packet comes back to us if we are in it (RFC 3493 §5.2); one that may go no hop does nothing else. */
   #staysInside(frame: Frame, header: number, options: CommitOptions | undefined): boolean {
-    if (options?.loopGroup !== false && this.#finder.hasGroup(this.destination)) {
+    if (options?.loopGroup !== false && this.#link?.groups.has(this.destination.unscoped()) === true) {
       this.#egress.loopback.copy(frame, header);
     }
     const hopLimit = options?.hopLimit ?? this.#hopLimit;
@@ -164,7 +184,7 @@ export class Ipv6Path implements IpPath, HeldPath {
     else if (neighbour.mac === null) neighbour.enqueue(packet);
     else {
       neighbour.use();
-      this.#egress.send(packet.frame, this, this.#mtu);
+      this.#egress.send(packet.frame, this, this.#link!, this.#mtu);
     }
   }
 
@@ -180,7 +200,7 @@ export class Ipv6Path implements IpPath, HeldPath {
         neighbour.enqueue(new HeldPacket(frame, this));
       } else {
         neighbour.use();
-        this.#egress.send(frame, this, this.#mtu);
+        this.#egress.send(frame, this, this.#link!, this.#mtu);
       }
       return;
     }
@@ -193,7 +213,7 @@ export class Ipv6Path implements IpPath, HeldPath {
   /** Whether a packet is built in the device's memory; a large one is unless it is sure to be cut. */
   #fitsDevice(protocol: number, total: number): boolean {
     if (total <= this.#mtu) return true;
-    const most = this.#egress.ethernet.netif.transmit.segmentation;
+    const most = this.#link!.ethernet.netif.transmit.segmentation;
     return protocol === PROTOCOL_TCP && total + ETHERNET_HEADER <= most;
   }
 
@@ -208,7 +228,7 @@ export class Ipv6Path implements IpPath, HeldPath {
     }
     const way = this.#way;
     if (way.kind !== 'link') return null;
-    this.#neighbour = way.group ?? this.#egress.neighbours.obtain(way.nextHop);
+    this.#neighbour = way.group ?? way.link.ndp.cache.obtain(way.nextHop);
     return this.#neighbour;
   }
 
@@ -221,7 +241,8 @@ export class Ipv6Path implements IpPath, HeldPath {
     const way = this.#finder.findWay(this.destination, this.source);
     this.#way = way;
     this.#neighbour = null;
-    this.#mtu = way.kind === 'link' ? way.mtu : way.kind === 'loopback' ? LOOPBACK_MTU : this.#egress.mtu;
+    if (way.kind === 'link') this.#link = way.link;
+    this.#mtu = way.kind === 'link' ? way.mtu : way.kind === 'loopback' ? LOOPBACK_MTU : this.interfaceMtu;
     this.#hopLimit = way.kind === 'link' ? way.hopLimit : this.#egress.hopLimit;
   }
 }

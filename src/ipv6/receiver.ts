@@ -1,3 +1,4 @@
+import type { IpAddress } from '../address/index.ts';
 import type { FirstFragment } from '../internet/index.ts';
 import type { IpProtocol } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
@@ -18,7 +19,7 @@ import type { Link } from './link.ts';
 import { NEIGHBOUR_ADVERTISEMENT } from './ndp-wire.ts';
 import { Ipv6Packet } from './packet.ts';
 import { FRAGMENT_EMPTY, FRAGMENT_SOUND, isAtomic, isFirst, Reassembly } from './reassembly.ts';
-import { isNeverOnWire } from './scope.ts';
+import { isLinkLocal, isNeverOnWire } from './scope.ts';
 import {
   FRAGMENT_HEADER,
   getNextHeader,
@@ -66,20 +67,28 @@ export class Receiver {
   };
   readonly reassembly: Reassembly;
   errors: ErrorSender | null = null;
-  readonly #link: Link;
+  readonly #links: readonly Link[];
+  readonly #strong: boolean;
   readonly #protocols: readonly (IpProtocol | undefined)[];
   readonly #packet = new Ipv6Packet();
   readonly #chain = new HeaderChain();
 
-  /** `protocols` by number. */
-  constructor(link: Link, protocols: readonly (IpProtocol | undefined)[], clock: Clock, timers: TimerWheel) {
-    this.#link = link;
+  /** `protocols` by number; `strong` as in RFC 1122 §3.3.4.2: packets to an address of another link are refused. */
+  constructor(
+    links: readonly Link[],
+    strong: boolean,
+    protocols: readonly (IpProtocol | undefined)[],
+    clock: Clock,
+    timers: TimerWheel,
+  ) {
+    this.#links = links;
+    this.#strong = strong;
     this.#protocols = protocols;
     this.reassembly = new Reassembly(clock, timers, (first) => this.#timedOut(first));
   }
 
   /** A frame from the wire, `start` at the IPv6 header. */
-  receive(frame: Frame, toLinkGroup: boolean): void {
+  receive(link: Link, frame: Frame, toLinkGroup: boolean): void {
     const { counters } = this;
     counters.ip6InReceives++;
     const { bytes, start } = frame;
@@ -94,8 +103,8 @@ export class Receiver {
     }
     // RFC 2464 §3: what follows is padding.
     frame.end = end;
-    const packet = this.#packet.read(frame, toLinkGroup, false);
-    if (!this.#isForUs(packet)) {
+    const packet = this.#packet.read(frame, toLinkGroup, link);
+    if (!this.#isForUs(packet, link)) {
       counters.ip6InAddrErrors++;
       return;
     }
@@ -105,22 +114,38 @@ export class Receiver {
   /** A packet of our own to ourselves: without extension headers, and in one piece. */
   receiveLooped(frame: Frame): void {
     this.counters.ip6InReceives++;
-    this.#unfold(this.#packet.read(frame, false, true));
+    const packet = this.#packet.read(frame, false, null);
+    if (this.#links.length > 1 && isLinkLocal(packet.destination)) this.#findZone(packet);
+    this.#unfold(packet);
   }
 
-  #isForUs(packet: Ipv6Packet): boolean {
+  #isForUs(packet: Ipv6Packet, { addresses, groups }: Link): boolean {
     const { source, destination } = packet;
     // RFC 4291 §2.7: no packet comes from a group; ::1 and IPv4 in IPv6 clothes never come by a wire.
     if (source.isMulticast || isNeverOnWire(source) || isNeverOnWire(destination)) return false;
-    const { addresses, groups } = this.#link;
     // Nobody else has an address of ours; who says so by an advertisement is heard, and contradicted.
-    if (addresses.isAssigned(source) && !isAdvertisement(packet)) return false;
+    if (this.#isOurs(source) && !isAdvertisement(packet)) return false;
     if (packet.isGroup) {
       this.counters.ip6InMcastPkts++;
       return groups.has(destination);
     }
     // A link multicast to one host's address is a mistake, as for IPv4 (RFC 1122 §3.3.6).
-    return !packet.toLinkGroup && addresses.isAssigned(destination);
+    if (packet.toLinkGroup) return false;
+    return addresses.isAssigned(destination) || (!this.#strong && this.#isOurs(destination));
+  }
+
+  #isOurs(address: IpAddress): boolean {
+    const links = this.#links;
+    for (let i = 0; i < links.length; i++) if (links[i]!.addresses.isAssigned(address)) return true;
+    return false;
+  }
+
+  /** A packet to ourselves lost the zone of its addresses on the way. */
+  #findZone(packet: Ipv6Packet): void {
+    for (const { index, addresses } of this.#links) {
+      packet.setZone(index);
+      if (addresses.isAssigned(packet.destination)) return;
+    }
   }
 
   /** Walks the extension headers, joins fragments, and delivers. */
@@ -137,7 +162,7 @@ export class Receiver {
       } else {
         const whole = this.#collect(packet);
         if (whole === null) return;
-        packet.read(whole, packet.toLinkGroup, false);
+        packet.read(whole, packet.toLinkGroup, packet.link);
         packet.fragmented = true;
         bytes = whole.bytes;
         end = chain.walk(bytes, packet.header, packet.end, packet.isGroup);
@@ -223,7 +248,8 @@ export class Receiver {
   #timedOut({ bytes, header, end, payload }: FirstFragment): void {
     const packet = new Ipv6Packet();
     packet.frame.reset(bytes, header, end);
-    packet.read(packet.frame, false, false);
+    packet.read(packet.frame, false, null);
+    if (this.#links.length > 1 && isLinkLocal(packet.destination)) this.#findZone(packet);
     packet.protocol = bytes[payload - FRAGMENT_HEADER]!;
     packet.transport = payload;
     this.errors?.reassemblyTimeExceeded(packet);

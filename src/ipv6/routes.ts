@@ -11,6 +11,8 @@ export interface Route {
   readonly preference: Preference;
   /** Clock time; `Infinity` for routes that were configured. */
   readonly expiresAt: number;
+  /** Of several interfaces' equally good routes, the lowest is taken; by default the interface's. */
+  readonly metric?: number;
 }
 
 /** How far a gateway is known to answer: the higher, the better. */
@@ -40,9 +42,10 @@ export class RoutingTable {
   }
 
   /** Adds a configured route, in place of one for the same prefix. */
-  add(prefix: Prefix, gateway: IpAddress | null): void {
+  add(prefix: Prefix, gateway: IpAddress | null, metric?: number): void {
     this.remove(prefix);
-    this.#routes.push({ prefix, gateway, preference: 0, expiresAt: Number.POSITIVE_INFINITY });
+    const route = { prefix, gateway, preference: 0, expiresAt: Number.POSITIVE_INFINITY } as const;
+    this.#routes.push(metric === undefined ? route : { ...route, metric });
   }
 
   /** Whether there was such a configured route. */
@@ -105,14 +108,18 @@ export class RoutingTable {
     for (const route of this.#routes) {
       if (!route.prefix.contains(destination)) continue;
       if (best !== null && route.prefix.length < best.prefix.length) continue;
-      const rank = route.gateway === null ? GATEWAY_ANSWERS : this.#rank(route.gateway);
-      const score = rank * 4 + route.preference;
+      const score = this.score(route);
       if (best === null || route.prefix.length > best.prefix.length || score > bestRank) {
         best = route;
         bestRank = score;
       }
     }
     return best;
+  }
+
+  /** Of routes for equally long prefixes, the higher is better: who answers, then the preference. */
+  score({ gateway, preference }: Route): number {
+    return (gateway === null ? GATEWAY_ANSWERS : this.#rank(gateway)) * 4 + preference;
   }
 
   #removeIf(over: (route: Route) => boolean): boolean {

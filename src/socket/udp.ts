@@ -44,6 +44,9 @@ export class SocketUdp implements Udp {
     } = options;
     if (this.#closed) throw stackClosed('bind');
     checkPort(port, 0, 'bind');
+    if (options.interface !== undefined) {
+      throw new NetError('EOPNOTSUPP', { syscall: 'bind', reason: 'the host chooses the interface' });
+    }
     if (!(receiveBuffer > 0)) {
       throw new NetError('EINVAL', { syscall: 'bind', reason: `receiveBuffer of ${receiveBuffer} bytes` });
     }

@@ -13,6 +13,8 @@ export class Binding {
   readonly bound: IpAddress;
   /** A wildcard that takes both families: no address at all, or `::` (RFC 3493 §5.3). */
   readonly #anyFamily: boolean;
+  /** Index of the only interface whose datagrams it takes; null for all. */
+  readonly device: number | null;
   /** As bound, or where a connection fixed it. */
   local: IpAddress;
   #peer: IpAddress | null = null;
@@ -22,12 +24,13 @@ export class Binding {
   readonly reuse: boolean;
 
   /** `host` null is every address. */
-  constructor(host: IpAddress | null, port: number, reuse = false) {
+  constructor(host: IpAddress | null, port: number, reuse = false, device: number | null = null) {
     this.reuse = reuse;
     this.bound = (host ?? IpAddress.ANY_IPV4).copy();
     this.#anyFamily = host === null || (host.isUnspecified && !host.isIpv4);
     this.local = this.bound;
     this.port = port;
+    this.device = device;
   }
 
   connect(local: IpAddress, peer: IpAddress, peerPort: number): void {
@@ -42,8 +45,9 @@ export class Binding {
     this.#peerPort = 0;
   }
 
-  /** How well this fits a datagram from `remote` to `destination`. */
-  match(destination: IpAddress, remote: IpAddress, remotePort: number): number {
+  /** How well this fits a datagram from `remote` to `destination` that came by the interface `arrival`; null where that is not known. */
+  match(destination: IpAddress, remote: IpAddress, remotePort: number, arrival: number | null): number {
+    if (this.device !== null && arrival !== null && this.device !== arrival) return NO_MATCH;
     if (this.#peer !== null) {
       const fits =
         remotePort === this.#peerPort && this.#peer.equals(remote) && this.local.equals(destination);
@@ -56,6 +60,7 @@ export class Binding {
   /** Whether both could be meant by one destination, so that only one may be bound (as Linux judges without `SO_REUSEADDR`). */
   overlaps(other: Binding): boolean {
     if (this.reuse && other.reuse) return false;
+    if (this.device !== null && other.device !== null && this.device !== other.device) return false;
     return this.#covers(other.local) || other.#covers(this.local);
   }
 

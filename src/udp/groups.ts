@@ -111,7 +111,8 @@ export class SocketGroups {
 
 function groupAddress(text: string, syscall: string): IpAddress {
   const address = IpAddress.tryParse(text);
-  if (address?.isMulticast) return address;
+  // The interface is an option, not a zone.
+  if (address?.isMulticast && address.scope === 0) return address;
   throw failure('EINVAL', syscall, text, 'not a multicast address');
 }
 

@@ -83,11 +83,12 @@ export function bestMatch<Socket extends Bound>(
   destination: Parameters<Binding['match']>[0],
   remote: Parameters<Binding['match']>[1],
   remotePort: number,
+  arrival: number | null,
 ): Socket | null {
   let best: Socket | null = null;
   let bestScore = NO_MATCH;
   for (let i = 0; i < sharers.length; i++) {
-    const score = sharers[i]!.binding.match(destination, remote, remotePort);
+    const score = sharers[i]!.binding.match(destination, remote, remotePort, arrival);
     if (score > NO_MATCH && score >= bestScore) {
       best = sharers[i]!;
       bestScore = score;

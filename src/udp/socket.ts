@@ -48,6 +48,7 @@ export class DirectUdpSocket implements UdpSocket {
   #groupOptions: CommitOptions = MAY_FRAGMENT;
   /** The address that groups are sent to from; null for any. */
   #groupSource: IpAddress | null = null;
+  #groupDevice: number | null = null;
   #peer: IpPath | null = null;
   #peerPort = 0;
   /** The last destination of `send`, so that a conversation looks its path up once. */
@@ -114,11 +115,13 @@ export class DirectUdpSocket implements UdpSocket {
   }
 
   setMulticastInterface(address: string): void {
-    if (!this.#owner.ip.hasInterface(address)) {
+    const device = this.#owner.ip.findInterface(address);
+    if (device === null) {
       throw new NetError('EADDRNOTAVAIL', { syscall: 'setMulticastInterface', address });
     }
     const source = IpAddress.tryParse(address);
     this.#groupSource = source === null || source.isUnspecified ? null : source;
+    this.#groupDevice = source?.isUnspecified ? null : device;
     this.#lastPath = null;
   }
 
@@ -297,13 +300,14 @@ export class DirectUdpSocket implements UdpSocket {
       throw new NetError('EACCES', { syscall, address, port, reason: 'broadcast is not allowed' });
     }
     const { ip } = this.#owner;
-    if (!bound.isUnspecified && !bound.isMulticast && !ip.isBroadcast(bound))
-      return ip.path(destination, bound);
-    const source = this.#groupSource;
-    if (source !== null && destination.isMulticast && source.isIpv4 === destination.isIpv4) {
-      return ip.path(destination, source);
+    const device = this.binding.device ?? undefined;
+    if (!bound.isUnspecified && !bound.isMulticast && !ip.isBroadcast(bound)) {
+      return ip.path(destination, bound, device);
     }
-    return ip.path(destination);
+    if (!destination.isMulticast) return ip.path(destination, undefined, device);
+    const source = this.#groupSource;
+    const from = source?.isIpv4 === destination.isIpv4 ? source : undefined;
+    return ip.path(destination, from ?? undefined, this.#groupDevice ?? device);
   }
 
   async #lookup(host: string): Promise<IpAddress> {

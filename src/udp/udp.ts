@@ -89,10 +89,11 @@ export class UdpLayer implements IpProtocol {
       throw new NetError('EINVAL', { syscall: 'bind', reason: `receiveBuffer of ${receiveBuffer} bytes` });
     }
     const address = host === undefined ? null : this.#localAddress(host, port);
+    const device = options.interface === undefined ? null : this.#ip.interfaceIndex(options.interface);
     const binding =
       port === 0
-        ? this.#ports.ephemeral((candidate) => new Binding(address, candidate))
-        : new Binding(address, port, reuseAddress);
+        ? this.#ports.ephemeral((candidate) => new Binding(address, candidate, false, device))
+        : new Binding(address, port, reuseAddress, device);
     if (!this.#ports.isFree(binding)) {
       throw new NetError('EADDRINUSE', { syscall: 'bind', address: binding.bound.toString(), port });
     }
@@ -127,13 +128,15 @@ export class UdpLayer implements IpProtocol {
     const sharers = this.#ports.at(wire.sourcePort(bytes, start));
     if (sharers === undefined) return false;
     const remotePort = wire.destinationPort(bytes, start);
-    const socket = bestMatch(sharers, source, destination, remotePort);
+    const socket = bestMatch(sharers, source, destination, remotePort, null);
     if (socket === null || !socket.sendsTo(destination)) return false;
     // Our IPv4 datagrams let routers fragment them (DF clear), so no router has cause to send this.
     if (error.kind === 'packet-too-big') return !destination.isIpv4;
     // Only a connected socket is told: others could not say which of their sends it was.
     const connected =
-      socket.binding.match(source, destination, remotePort) === MATCH_CONNECTED ? codeOf(error.kind) : null;
+      socket.binding.match(source, destination, remotePort, null) === MATCH_CONNECTED
+        ? codeOf(error.kind)
+        : null;
     if (connected !== null) {
       socket.receiver.fail(
         new NetError(connected, {
@@ -178,7 +181,13 @@ export class UdpLayer implements IpProtocol {
     const socket =
       sharers === undefined
         ? null
-        : bestMatch(sharers, packet.destination, packet.source, wire.sourcePort(bytes, start));
+        : bestMatch(
+            sharers,
+            packet.destination,
+            packet.source,
+            wire.sourcePort(bytes, start),
+            packet.arrival,
+          );
     if (socket === null) {
       // RFC 1122 §4.1.3.1: a port without a listener is answered with an ICMP port unreachable.
       this.counters.udpNoPorts++;
@@ -195,7 +204,8 @@ export class UdpLayer implements IpProtocol {
     let found = false;
     for (let i = 0; sharers !== undefined && i < sharers.length; i++) {
       const socket = sharers[i]!;
-      if (socket.binding.match(packet.destination, packet.source, remotePort) === NO_MATCH) continue;
+      const fit = socket.binding.match(packet.destination, packet.source, remotePort, packet.arrival);
+      if (fit === NO_MATCH) continue;
       if (packet.destination.isMulticast && !socket.groups.hears(packet.destination, packet.source)) continue;
       found = true;
       // A copy for each: what one application does to its bytes is not seen by another.

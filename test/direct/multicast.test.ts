@@ -143,6 +143,8 @@ describe.each([
     expect(() => socket.setMulticastTtl(256)).toThrow(code('EINVAL'));
     await socket.close();
     expect(() => socket.addMembership(other)).toThrow(code('EPIPE'));
-    expect(stacks[1]!.network.ipv4.igmp.groups.has(stacks[1]!.network.ipv4.address!.address)).toBe(false);
+    expect(stacks[1]!.network.ipv4.links[0]!.igmp.groups.has(stacks[1]!.network.ipv4.address!.address)).toBe(
+      false,
+    );
   });
 });

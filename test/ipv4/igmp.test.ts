@@ -255,7 +255,7 @@ describe('IGMP of a host (RFC 3376)', () => {
     host.netif.inject(query(fields));
     host.run(20_000);
     expect(reports(host)).toEqual([]);
-    expect(host.network.ipv4.igmp.counters.igmpInErrors).toBe(1);
+    expect(host.network.ipv4.links[0]!.igmp.counters.igmpInErrors).toBe(1);
   });
 
   it('answers a querier that has no address (RFC 4541 §2.1.1)', () => {
@@ -276,7 +276,7 @@ describe('IGMP of a host (RFC 3376)', () => {
       if (i % 20 === 0) host.run(1);
     }
     expect(reports(host).length).toBeLessThan(60);
-    expect(host.network.ipv4.igmp.counters.igmpInLimited).toBeGreaterThan(5900);
+    expect(host.network.ipv4.links[0]!.igmp.counters.igmpInLimited).toBeGreaterThan(5900);
   });
 
   it('puts many groups in as many reports as the MTU wants, and takes no more than it may', () => {

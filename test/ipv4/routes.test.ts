@@ -12,6 +12,7 @@ describe('RoutingTable', () => {
     const word = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
     // Few distinct bits, so that prefixes nest.
     const near = word.map((bits) => bits & 0x0f0000f0);
+    const link = createHost().network.ipv4.links[0]!;
     const operation = fc.record({ add: fc.boolean(), word: near, length: fc.integer({ min: 0, max: 32 }) });
     fc.assert(
       fc.property(
@@ -25,7 +26,7 @@ describe('RoutingTable', () => {
             const rest = model.filter(
               (other) => other.length !== length || !other.network.equals(prefix.network),
             );
-            if (add) table.add(prefix, null);
+            if (add) table.add(prefix, null, link);
             else expect(table.remove(prefix)).toBe(rest.length < model.length);
             model = add ? [...rest, prefix] : rest;
           }

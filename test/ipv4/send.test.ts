@@ -161,7 +161,7 @@ describe('IPv4 sending', () => {
       fragments.slice(0, 41).flatMap((fragment) => [...fragment]),
       pattern(60_000),
     );
-    expect(host.network.ipv4.egress.outbox.discards).toBe(0);
+    expect(host.network.ipv4.links[0]!.outbox.discards).toBe(0);
   });
 });
 

@@ -106,7 +106,7 @@ describe('router discovery (RFC 4861 §6.3)', () => {
     host.run(2100);
     expect(own.state).toBe('preferred');
     expect(`${own.address}`).toMatch(/^2001:db8:1:/);
-    expect(host.ipv6.egress).toMatchObject({ mtu: 1400, hopLimit: 33 });
+    expect(host.link).toMatchObject({ mtu: 1400, hopLimit: 33 });
     expect(host.link.ndp).toMatchObject({ reachableBaseMs: 10_000, retransmitMs: 500 });
     expect(host.link.autoconf).toMatchObject({ managed: true, otherConfiguration: true });
     expect(host.link.autoconf!.dns.servers.map(String)).toEqual(['2001:db8::53', '2001:db8::54']);

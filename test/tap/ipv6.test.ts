@@ -306,12 +306,12 @@ describe.skipIf(skip !== null)('IPv6 with the kernel at the other end', () => {
         'stderr',
       ]);
       await stack.ready();
-      const { link, egress } = stack.network.ipv6!;
+      const { link } = stack.network.ipv6!;
       const advertised = () => link.addresses.all.filter(({ origin }) => origin === 'advertised');
       await until('an address', () => advertised().some(({ isAssigned }) => isAssigned), 8000);
       const own = advertised()[0]!;
       expect(`${own.address}`).toMatch(/^2001:db8:77:0?:/);
-      expect(egress.mtu).toBe(1400);
+      expect(link.mtu).toBe(1400);
       expect(link.autoconf!.dns.servers.map(String)).toEqual(['2001:db8:77::53']);
       expect(link.autoconf!.dns.search).toEqual(['example.org']);
       expect((await host.exec('ping', ['-6', '-c', '1', `${own.address}`])).stdout).toContain(

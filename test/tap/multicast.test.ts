@@ -79,7 +79,7 @@ describe.skipIf(skip !== null)('multicast with the kernel as querier', () => {
     socket.addMembership(V6);
     await untilMembers(host, /grp 239\.1\.2\.3 /);
     await untilMembers(host, /grp ff05::1:3 /);
-    expect(stack.network.ipv4.igmp.groups.version).toBe(1);
+    expect(stack.network.ipv4.links[0]!.igmp.groups.version).toBe(1);
     socket.dropMembership(V4);
     socket.dropMembership(V6);
     await untilMembers(host, new RegExp(`grp (${V4}|${V6}) `), false);

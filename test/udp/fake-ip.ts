@@ -52,6 +52,11 @@ export class FakeIp implements GroupLayer {
     this.#transport = protocol;
   }
 
+  /** Of `eth0`, `eth1` and so on. */
+  interfaceIndex(name: string): number {
+    return Number(name.slice(3));
+  }
+
   isLocal(address: IpAddress): boolean {
     return this.#locals.some((local) => local.equals(address));
   }
@@ -73,8 +78,8 @@ export class FakeIp implements GroupLayer {
     return { filter: EVERYBODY, close: () => {} };
   }
 
-  hasInterface(on: string): boolean {
-    return this.isLocal(IpAddress.parse(on));
+  findInterface(on: string): number | null {
+    return this.isLocal(IpAddress.parse(on)) ? 0 : null;
   }
 
   portUnreachable(packet: IpPacket): void {
@@ -92,7 +97,7 @@ export class FakeIp implements GroupLayer {
     from: string,
     to: string,
     bytes: Uint8Array,
-    options: { isGroup?: boolean; checksum?: Frame['checksum'] } = {},
+    options: { isGroup?: boolean; arrival?: number; checksum?: Frame['checksum'] } = {},
   ): Frame {
     const memory = Buffer.alloc(HEADROOM + bytes.length + 4, 0xee);
     memory.set(bytes, HEADROOM);
@@ -106,6 +111,7 @@ export class FakeIp implements GroupLayer {
       trafficClass: 0,
       hopLimit: 64,
       isGroup: options.isGroup ?? false,
+      arrival: options.arrival ?? 0,
     });
     return frame;
   }

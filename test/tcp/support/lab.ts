@@ -66,6 +66,10 @@ export class FakeIp implements IpLayer {
     this.#transport = protocol;
   }
 
+  interfaceIndex(): number {
+    return 0;
+  }
+
   isLocal(address: IpAddress): boolean {
     return address.toString() === STACK;
   }
@@ -100,6 +104,7 @@ export class FakeIp implements IpLayer {
       trafficClass: 0,
       hopLimit: 64,
       isGroup,
+      arrival: 0,
     };
     this.#transport!.receive(packet);
     // Whoever did not retain the frame sees it overwritten.
