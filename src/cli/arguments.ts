@@ -47,8 +47,12 @@ export type RunOptions = StackOptions & {
   readonly args: string[];
 };
 
+/** What several threads can share: a TAP of their own, with an address that all know. */
+export type WorkerRunOptions = DirectStackOptions & RunOptions & { readonly netif: { readonly kind: 'tap' } };
+
 export type Command =
   | { readonly kind: 'run'; readonly options: RunOptions }
+  | { readonly kind: 'run-workers'; readonly options: WorkerRunOptions; readonly workers: number }
   | { readonly kind: 'iperf3'; readonly stack: StackOptions; readonly test: Iperf3Options }
   | { readonly kind: 'demo'; readonly pcap?: string; readonly seconds: number }
   | { readonly kind: 'help'; readonly topic: HelpTopic }
@@ -110,7 +114,11 @@ function parseRun(argv: readonly string[]): Command {
   const own = separator < 0 ? argv : argv.slice(0, separator);
   const args = separator < 0 ? [] : argv.slice(separator + 1);
   const { values, positionals } = usage(() =>
-    parseArgs({ args: [...own], options: STACK_OPTIONS, allowPositionals: true }),
+    parseArgs({
+      args: [...own],
+      options: { ...STACK_OPTIONS, workers: { type: 'string' } },
+      allowPositionals: true,
+    }),
   );
   if (values.help) return { kind: 'help', topic: 'run' };
   const [app, surplus] = positionals;
@@ -122,7 +130,27 @@ function parseRun(argv: readonly string[]): Command {
       `"${surplus}" is one word too many: what is meant for the application comes after --, as in: mirage-net run ${app} … -- ${surplus}`,
     );
   }
-  return { kind: 'run', options: { ...parseStack(values), app, args } };
+  const options = { ...parseStack(values), app, args };
+  if (values.workers === undefined) return { kind: 'run', options };
+  const workers = parseCount('workers', values.workers, 1, 64);
+  if (!canShare(options)) {
+    throw new UsageError(
+      '--workers share one TAP device and its address: give --netif tap:NAME and --ip CIDR (no dhcp, no --ip6 auto).',
+    );
+  }
+  if (options.pcap !== undefined) {
+    throw new UsageError('--pcap writes what one stack sees; use tcpdump on the device of several workers.');
+  }
+  return { kind: 'run-workers', options, workers };
+}
+
+function canShare(options: RunOptions): options is WorkerRunOptions {
+  return (
+    options.net === 'direct' &&
+    options.netif.kind === 'tap' &&
+    options.ip !== 'dhcp' &&
+    options.ip6 !== 'auto'
+  );
 }
 
 function parseIperf3(argv: readonly string[]): Command {

@@ -36,6 +36,10 @@ The interface of --net direct
   --gateway IP       where packets for other networks go
   --no-offloads      one ordinary frame per packet, every checksum in software
 
+  --workers N        N threads, each with the application on a stack of its own over a
+                     queue of the TAP; to the network they are one station. The
+                     connections of a port are spread over them by the clients' ports
+
 To look and to test
   --pcap FILE        write every frame to FILE; open it with Wireshark or tshark
   --snaplen BYTES    keep only the start of each frame in the capture

@@ -2,10 +2,9 @@
  * `mirage-net-direct/cli`: the command line as a library, for those who wrap it
  * or start it from tests.
  */
-import { NetError } from '../errors.ts';
 import { loadApplication } from './application.ts';
 import { type Command, parseCommand } from './arguments.ts';
-import { CommandError, UsageError } from './errors.ts';
+import { failure, UsageError } from './errors.ts';
 import { helpText } from './help.ts';
 import type { CommandIo } from './io.ts';
 import { runOn } from './run.ts';
@@ -60,19 +59,14 @@ async function execute(command: Command, io: CommandIo): Promise<number> {
       const { iperf3 } = await import('./iperf3.ts');
       return runOn(command.stack, 'iperf3', await iperf3(command.test, io), io);
     }
+    case 'run-workers': {
+      const { runWorkers } = await import('./workers.ts');
+      return runWorkers(command.options, command.workers, io);
+    }
     case 'run': {
       const { app, args } = command.options;
       const application = await loadApplication(app);
       return runOn(command.options, app, (stack) => application(stack, args), io);
     }
   }
-}
-
-/** One sentence where the cause is known; the whole stack where it is a surprise. */
-function failure(error: unknown): string {
-  if (error instanceof CommandError || error instanceof NetError) return error.message;
-  // From the system: a file that cannot be written, …
-  if (error instanceof Error && 'syscall' in error) return error.message;
-  if (error instanceof SyntaxError) return error.message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

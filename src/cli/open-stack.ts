@@ -20,12 +20,35 @@ export interface StackEvents {
   onConflict(conflict: { readonly address: string; readonly mac: string }): void;
 }
 
+/** The queue of a TAP that a stack takes in place of a device: one shard of a station. */
+export interface ShardQueue {
+  readonly shard: number;
+  readonly shards: number;
+  readonly fd: number;
+  readonly mac: string;
+  readonly mtu: number;
+}
+
+/** A shard's way to the others. */
+export interface ShardPeers extends ShardQueue {
+  /** Of shard 0. */
+  publish(frame: Uint8Array): void;
+  /** Of the others: `deliver` takes what shard 0 published. */
+  subscribe(deliver: (frame: Uint8Array) => void): void;
+  /** The stack is closed: when its queue may go too. */
+  beforeRelease(): Promise<void>;
+}
+
 /**
  * The stack that the options describe, ready for use. Its parts are imported
  * only when they are used, so `--net socket` needs no native code.
  */
-export async function openStack(options: StackOptions, events: StackEvents): Promise<OpenStack> {
-  if (options.net === 'direct') return openDirect(options, events);
+export async function openStack(
+  options: StackOptions,
+  events: StackEvents,
+  peers?: ShardPeers,
+): Promise<OpenStack> {
+  if (options.net === 'direct') return openDirect(options, events, peers);
   const { SocketStack } = await import('../socket/index.ts');
   return {
     stack: new SocketStack(),
@@ -35,8 +58,12 @@ export async function openStack(options: StackOptions, events: StackEvents): Pro
   };
 }
 
-async function openDirect(options: DirectStackOptions, events: StackEvents): Promise<OpenStack> {
-  const [{ capture, impair }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
+async function openDirect(
+  options: DirectStackOptions,
+  events: StackEvents,
+  peers: ShardPeers | undefined,
+): Promise<OpenStack> {
+  const [{ capture, impair, shardPorts }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
     await Promise.all([
       import('../netif/index.ts'),
       import('../direct/index.ts'),
@@ -50,7 +77,8 @@ async function openDirect(options: DirectStackOptions, events: StackEvents): Pro
   let device: Netif | null = null;
   try {
     // Impairments hit packets one by one, so frames must be packets.
-    device = await openNetif(spec, hostIp, options.offloads && spoiling === undefined);
+    const offloads = options.offloads && spoiling === undefined;
+    device = peers === undefined ? await openNetif(spec, hostIp, offloads) : await openShard(peers, offloads);
     const addresses = options.ip6 === undefined ? options.ip : `${options.ip} and IPv6 ${options.ip6}`;
     const description = `${addresses} on ${describe(device)}`;
     let netif: Netif = device;
@@ -69,6 +97,7 @@ async function openDirect(options: DirectStackOptions, events: StackEvents): Pro
       ipv4: options.ip,
       ...(options.ip6 !== undefined && { ipv6: options.ip6 }),
       ...(gateway !== undefined && { gateway }),
+      ...(peers !== undefined && { ephemeralPorts: shardPorts(peers.shard, peers.shards) }),
       onDown: (error) => events.onDown(error),
       onConflict: (conflict) => events.onConflict(conflict),
     });
@@ -102,6 +131,23 @@ async function openNetif(spec: NetifSpec, hostIp: string | undefined, offloads: 
     ...(hostIp !== undefined && { hostAddress: hostIp }),
     offloads,
   });
+}
+
+async function openShard(peers: ShardPeers, offloads: boolean): Promise<Netif> {
+  const [{ openTap }, { shard }] = await Promise.all([
+    import('../netif/tap/index.ts'),
+    import('../netif/index.ts'),
+  ]);
+  const { fd, mac, mtu } = peers;
+  const netif = shard(openTap({ fd, mac, mtu, offloads }), {
+    shard: peers.shard,
+    publish: (frame) => peers.publish(frame),
+  });
+  if (peers.shard > 0) peers.subscribe((frame) => netif.deliver(frame));
+  const close = netif.close.bind(netif);
+  // The kernel numbers the queues anew when one goes, so they go together.
+  netif.close = () => peers.beforeRelease().then(close);
+  return netif;
 }
 
 function describe(netif: Netif): string {

@@ -2,7 +2,7 @@ import type { Stack } from '../stack.ts';
 import type { StackOptions } from './arguments.ts';
 import { CommandError } from './errors.ts';
 import type { CommandIo, HostProcess } from './io.ts';
-import { openStack } from './open-stack.ts';
+import { openStack, type ShardPeers, type StackEvents } from './open-stack.ts';
 import { untilUnused } from './unused.ts';
 
 /** The stack has its own bound for closing; this one is for a stack that does not keep it. */
@@ -25,6 +25,7 @@ export async function runOn(
   name: string,
   application: (stack: Stack) => void | Promise<void>,
   io: CommandIo,
+  peers?: ShardPeers,
 ): Promise<number> {
   const say = (text: string): void => {
     io.stderr.write(`mirage-net: ${text}\n`);
@@ -33,13 +34,14 @@ export async function runOn(
   const ended = new Promise<Ending>((resolve) => {
     end = resolve;
   });
-  const { stack, description, finish, finishSync } = await openStack(options, {
+  const events: StackEvents = {
     onDown: (error) => {
       say(`the network interface is gone${error === undefined ? '' : `: ${error.message}`}`);
       end({ reason: 'error' });
     },
     onConflict: ({ address, mac }) => say(`${address} is used by another station too: ${mac}`),
-  });
+  };
+  const { stack, description, finish, finishSync } = await openStack(options, events, peers);
   const printStatistics = (): void => {
     io.stderr.write(`${JSON.stringify(stack.statistics())}\n`);
   };
