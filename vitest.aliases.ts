@@ -4,6 +4,7 @@ const entries: Record<string, string> = {
   'mirage-net-direct/link': './src/netif/link.ts',
   'mirage-net-direct/tap': './src/netif/tap/index.ts',
   'mirage-net-direct/stream': './src/netif/stream/index.ts',
+  'mirage-net-direct/xen': './src/netif/xen/index.ts',
   'mirage-net-direct/socket': './src/socket/index.ts',
   'mirage-net-direct/net': './src/net/index.ts',
   'mirage-net-direct/cli': './src/cli/index.ts',
