@@ -39,6 +39,16 @@ export interface ShardPeers extends ShardQueue {
   beforeRelease(): Promise<void>;
 }
 
+export interface OpenOptions {
+  /** One shard of a station. */
+  readonly peers?: ShardPeers | undefined;
+  /**
+   * Nothing of the stack keeps the process, once it is open: that is for what
+   * the application does with it. Default false.
+   */
+  readonly background?: boolean;
+}
+
 /**
  * The stack that the options describe, ready for use. Its parts are imported
  * only when they are used, so `--net socket` needs no native code.
@@ -46,9 +56,9 @@ export interface ShardPeers extends ShardQueue {
 export async function openStack(
   options: StackOptions,
   events: StackEvents,
-  peers?: ShardPeers,
+  more: OpenOptions = {},
 ): Promise<OpenStack> {
-  if (options.net === 'direct') return openDirect(options, events, peers);
+  if (options.net === 'direct') return openDirect(options, events, more);
   const { SocketStack } = await import('../socket/index.ts');
   return {
     stack: new SocketStack(),
@@ -61,7 +71,7 @@ export async function openStack(
 async function openDirect(
   options: DirectStackOptions,
   events: StackEvents,
-  peers: ShardPeers | undefined,
+  { peers, background = false }: OpenOptions,
 ): Promise<OpenStack> {
   const [{ capture, impair, shardPorts }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
     await Promise.all([
@@ -70,7 +80,7 @@ async function openDirect(
       import('../time/index.ts'),
       import('./capture-file.ts'),
     ]);
-  const clock = new RealClock();
+  const clock = background ? new (await import('../net/index.ts')).BackgroundClock() : new RealClock();
   const { netif: spec, impair: spoiling, pcap, snapLength, hostIp, gateway } = options;
   // Opened first: a file that cannot be written is found out before a device is made.
   const sink = pcap === undefined ? null : captureFile(pcap);
@@ -102,6 +112,7 @@ async function openDirect(
       onConflict: (conflict) => events.onConflict(conflict),
     });
     await stack.ready();
+    if (background) device.unref?.();
     return {
       stack,
       description,

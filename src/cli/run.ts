@@ -41,7 +41,7 @@ export async function runOn(
     },
     onConflict: ({ address, mac }) => say(`${address} is used by another station too: ${mac}`),
   };
-  const { stack, description, finish, finishSync } = await openStack(options, events, peers);
+  const { stack, description, finish, finishSync } = await openStack(options, events, { peers });
   const printStatistics = (): void => {
     io.stderr.write(`${JSON.stringify(stack.statistics())}\n`);
   };

@@ -15,10 +15,16 @@ export interface Readiness {
  */
 const watches = new Set<Watch>();
 
+// The event loop turns once more while Node tears the process down, and koffi
+// ends it with a fatal error if a descriptor is readable then.
+process.once('exit', () => {
+  for (const watch of watches) watch.close();
+});
+
 /**
  * Level-triggered readiness of one descriptor in Node's event loop (libuv's
- * `uv_poll_t`). It keeps the process alive until it is closed. Promise
- * continuations and `process.nextTick` callbacks run after each call, as after
+ * `uv_poll_t`). It keeps the process alive until it is closed, or `unref`ed.
+ * Promise continuations and `process.nextTick` callbacks run after each call, as after
  * any callback of Node's own.
  *
  * Starts with interest in reading only.
@@ -51,6 +57,11 @@ export class Watch {
     if (this.#handle === null || this.#writable === wanted) return;
     this.#writable = wanted;
     this.#handle.start({ readable: true, writable: wanted }, this.#onPoll as () => void);
+  }
+
+  /** The process may end although the descriptor is watched. */
+  unref(): void {
+    this.#handle?.unref();
   }
 
   /** Idempotent; no call follows, not even the second half of an event being dispatched. */

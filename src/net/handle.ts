@@ -43,13 +43,14 @@ const turns = new Turns();
 let holders = 0;
 let holding: NodeJS.Timeout | undefined;
 
-function hold(): void {
+/** Keeps the process until `release`. */
+export function hold(): void {
   if (holders++ > 0) return;
   holding ??= setInterval(() => {}, 2 ** 31 - 1);
   holding.ref();
 }
 
-function release(): void {
+export function release(): void {
   if (--holders === 0) holding?.unref();
 }
 

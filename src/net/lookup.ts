@@ -1,5 +1,6 @@
 import dns from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { hold, release } from './handle.ts';
 import { codeOf, invalidArgValue, lookupException } from './node-errors.ts';
 import type { Network } from './transport.ts';
 
@@ -26,11 +27,15 @@ export function createLookup(network: Network): LookupFunction {
       process.nextTick(answer, [hostname]);
       return;
     }
-    network.resolve(hostname).then(
-      // Outside the promise: what a listener throws is its own error.
-      (addresses) => process.nextTick(answer, addresses),
-      (error) => process.nextTick(callback, lookupException(codeOf(error), hostname), '', 0),
-    );
+    hold();
+    network
+      .resolve(hostname)
+      .then(
+        // Outside the promise: what a listener throws is its own error.
+        (addresses) => process.nextTick(answer, addresses),
+        (error) => process.nextTick(callback, lookupException(codeOf(error), hostname), '', 0),
+      )
+      .finally(release);
   };
 }
 

@@ -32,10 +32,14 @@ const command = parseCommand(['run', process.argv[1] ?? 'app', ...words]);
 if (command.kind !== 'run') throw new UsageError(`MIRAGE_NET="${words.join(' ')}" describes no stack.`);
 
 // Before anything is replaced: the host's own sockets may be what is below.
-const { stack, finishSync } = await openStack(command.options, {
-  onDown: (error) => process.emitWarning(`the interface is gone${error ? `: ${error.message}` : ''}`),
-  onConflict: ({ address, mac }) => process.emitWarning(`${mac} uses our address ${address}`),
-});
+const { stack, finishSync } = await openStack(
+  command.options,
+  {
+    onDown: (error) => process.emitWarning(`the interface is gone${error ? `: ${error.message}` : ''}`),
+    onConflict: ({ address, mac }) => process.emitWarning(`${mac} uses our address ${address}`),
+  },
+  { background: true },
+);
 // On the host's own sockets there is nothing to replace.
 if (stack.kind === 'direct') {
   const usesHostNames = process.env.MIRAGE_NET_DNS === 'host';

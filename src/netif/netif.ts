@@ -145,6 +145,8 @@ export interface Netif {
   /** Sends the reserved frame. The cursor's `start` may have moved: the frame is all `size` bytes that were reserved. */
   commit(frame: Frame): void;
   flush(): void;
+  /** Where an open device keeps the process: from now on, it does not. */
+  unref?(): void;
   /** Sends what is committed, stops handing frames over, releases the device. Idempotent. */
   close(): Promise<void>;
 }

@@ -241,6 +241,25 @@ describe.skipIf(!linux)('Watch', () => {
     watch.deref()!.close();
     ends.close();
   });
+
+  it('lets the process end, readable or not, once it is unreferenced', () => {
+    const path = fifo();
+    const script = `
+      import { allocateNative, Descriptor } from ${JSON.stringify(new URL('../../dist/native/index.js', import.meta.url))};
+      const fifo = Descriptor.open(${JSON.stringify(path)});
+      fifo.watch({ readable() {}, writable() {}, failed() {} }).unref();
+      process.on('exit', () => console.log(fifo.write(allocateNative(1), 0, 1)));
+    `;
+    try {
+      const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+        encoding: 'utf8',
+        stdio: 'pipe',
+      });
+      expect(output).toBe('1\n');
+    } finally {
+      unlinkSync(path);
+    }
+  });
 });
 
 interface Pipe {

@@ -49,6 +49,7 @@ class FakePort implements TapPort {
       setWritable: (wanted: boolean) => {
         this.wantsWritable = wanted;
       },
+      unref: () => {},
       close: () => {
         this.watched = false;
       },

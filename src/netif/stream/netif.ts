@@ -30,6 +30,8 @@ export interface PeerSource {
   start(): void;
   /** The peer is gone: there may be another. */
   lost(error: Error | undefined): void;
+  /** Looking for one keeps the process no more. */
+  unref(): void;
   stop(): Promise<void>;
 }
 
@@ -70,6 +72,7 @@ export class StreamNetif implements Netif {
   #source: PeerSource | null = null;
   #handler: NetifHandler | null = null;
   #peer: Socket | null = null;
+  #referenced = true;
   #closed = false;
   /** Frames of this turn, one behind the other, that have not been written. */
   #slab: Slab | null = null;
@@ -122,6 +125,12 @@ export class StreamNetif implements Netif {
     this.#source?.start();
   }
 
+  unref(): void {
+    this.#referenced = false;
+    this.#source?.unref();
+    this.#peer?.unref();
+  }
+
   /** A peer has come. It is turned away if there is one. */
   attach(socket: Socket): void {
     if (this.#peer !== null || this.#closed) {
@@ -130,6 +139,7 @@ export class StreamNetif implements Netif {
       return;
     }
     this.#peer = socket;
+    if (!this.#referenced) socket.unref();
     this.peers++;
     this.#splitter.reset();
     let cause: Error | undefined;

@@ -69,6 +69,10 @@ export class ListeningSource implements PeerSource {
   /** The next one is welcome. */
   lost(): void {}
 
+  unref(): void {
+    this.#server.unref();
+  }
+
   stop(): Promise<void> {
     this.#early?.destroy();
     return new Promise((resolve) => {
@@ -126,6 +130,10 @@ export class ConnectingSource implements PeerSource {
           reason: `${addressText(this.#address)} was closed from the other side`,
         }),
     );
+  }
+
+  unref(): void {
+    this.#socket?.unref();
   }
 
   async stop(): Promise<void> {

@@ -46,7 +46,7 @@ const DEFAULT_BATCH_FRAMES = 64;
 export interface TapPort {
   read(memory: NativeMemory, offset: number, length: number): number;
   write(memory: NativeMemory, offset: number, length: number): number;
-  watch(readiness: Readiness): { setWritable(wanted: boolean): void; close(): void };
+  watch(readiness: Readiness): { setWritable(wanted: boolean): void; unref(): void; close(): void };
   close(): void;
 }
 
@@ -104,6 +104,7 @@ export class TapNetif implements Netif {
 
   #handler: NetifHandler | null = null;
   #watch: ReturnType<TapPort['watch']> | null = null;
+  #referenced = true;
   #closed = false;
 
   /** For `openTap`, and for tests with a port of their own. */
@@ -144,6 +145,12 @@ export class TapNetif implements Netif {
         if (!this.#closed) this.#lost(errno);
       },
     });
+    if (!this.#referenced) this.#watch.unref();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    this.#watch?.unref();
   }
 
   /** @throws NetError `EMSGSIZE` if no frame of this device can be so long */
