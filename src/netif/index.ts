@@ -7,3 +7,4 @@ export type { ImpairmentCounters, Impairments } from './impairment.ts';
 export * from './netif.ts';
 export { type ShardNetif, type ShardOptions, shard, shardOf, shardPorts } from './shard.ts';
 export { type PortOptions, Switch, type SwitchOptions } from './switch.ts';
+export { untagged, type VlanOptions, vlan } from './vlan.ts';
