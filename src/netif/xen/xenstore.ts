@@ -67,11 +67,12 @@ const MEANING: Record<string, string> = {
   E2BIG: 'a value or path is too long, or the domain has too many nodes',
 };
 
-interface Pending {
+interface Request {
   readonly type: number;
+  readonly id: number;
+  readonly message: Uint8Array;
   /** For people: `read /local/domain/0/name`. */
   readonly what: string;
-  readonly path: string;
   resolve(payload: Uint8Array): void;
   reject(error: Error): void;
 }
@@ -81,13 +82,15 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const NOTHING = new Uint8Array(0);
 
 /**
- * A client of xenstored. Requests may be outstanding together; replies are
- * matched by request id.
+ * A client of xenstored. One request is outstanding at a time, the others wait
+ * for its reply: Linux (`xenbus_dev_request_and_reply`) sends a request out of
+ * the buffer that the next write to the device overwrites.
  */
 export class XenstoreClient implements Xenstore {
   readonly #transport: XenstoreTransport;
   readonly #closed: (error: Error) => void;
-  readonly #pending = new Map<number, Pending>();
+  readonly #waiting: Request[] = [];
+  #current: Request | null = null;
   readonly #watches = new Map<string, (path: string) => void>();
   readonly #access: XenstoreAccess;
   #nextRequest = 1;
@@ -242,26 +245,27 @@ export class XenstoreClient implements Xenstore {
           reason: `${bytes.length} bytes; a message has ${XENSTORE_PAYLOAD_MAX} at most`,
         });
       }
-      const id = this.#takeId();
+      const id = this.#nextRequest;
+      this.#nextRequest = id === 0x7fffffff ? 1 : id + 1;
       const message = new Uint8Array(XENSTORE_HEADER + bytes.length);
       writeHeader(message, 0, type, id, transaction, bytes.length);
       message.set(bytes, XENSTORE_HEADER);
-      this.#pending.set(id, { type, what, path, resolve, reject });
-      try {
-        this.#transport.send(message);
-      } catch (error) {
-        this.#pending.delete(id);
-        throw error;
-      }
+      this.#waiting.push({ type, id, message, what, resolve, reject });
+      this.#sendNext();
     });
   }
 
-  /** Not 0, and none that waits for its reply: the counter wraps. */
-  #takeId(): number {
-    for (;;) {
-      const id = this.#nextRequest;
-      this.#nextRequest = id === 0x7fffffff ? 1 : id + 1;
-      if (!this.#pending.has(id)) return id;
+  #sendNext(): void {
+    while (this.#current === null) {
+      const request = this.#waiting.shift();
+      if (request === undefined) return;
+      this.#current = request;
+      try {
+        this.#transport.send(request.message);
+      } catch (error) {
+        this.#current = null;
+        request.reject(error as Error);
+      }
     }
   }
 
@@ -295,13 +299,14 @@ export class XenstoreClient implements Xenstore {
       if (path !== undefined && token !== undefined) this.#watches.get(token)?.(path);
       return;
     }
-    const pending = this.#pending.get(id);
+    const request = this.#current;
     // A reply that nobody waits for says nothing to anyone.
-    if (pending === undefined) return;
-    this.#pending.delete(id);
-    if (type === XS_ERROR) pending.reject(xenstoreError(strings(payload)[0] ?? '', pending.what));
-    else if (type === pending.type) pending.resolve(payload);
-    else pending.reject(protocolError(`${messageName(type)} in reply to ${pending.what}`));
+    if (request === null || request.id !== id) return;
+    this.#current = null;
+    if (type === XS_ERROR) request.reject(xenstoreError(strings(payload)[0] ?? '', request.what));
+    else if (type === request.type) request.resolve(payload);
+    else request.reject(protocolError(`${messageName(type)} in reply to ${request.what}`));
+    this.#sendNext();
   }
 
   #fail(error: Error): void {
@@ -315,8 +320,9 @@ export class XenstoreClient implements Xenstore {
     this.#rest = NOTHING;
     this.#watches.clear();
     this.#transport.close();
-    for (const { reject } of this.#pending.values()) reject(error);
-    this.#pending.clear();
+    this.#current?.reject(error);
+    this.#current = null;
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 }
 

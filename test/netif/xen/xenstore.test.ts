@@ -173,21 +173,34 @@ describe('errors', () => {
 });
 
 describe('replies', () => {
-  it('are matched by request, in any order', async () => {
+  it('are awaited before the next request is sent', async () => {
     const values = [store.read('/a'), store.read('/b'), store.read('/c')];
-    const [a, b, c] = peer.requests as [Request, Request, Request];
-    peer.reply(c, 'C');
-    peer.reply(a, 'A');
-    peer.reply(b, 'B');
+    for (const [index, value] of ['A', 'B', 'C'].entries()) {
+      expect(peer.requests).toHaveLength(index + 1);
+      peer.reply(peer.requests[index]!, value);
+    }
     expect(await Promise.all(values)).toEqual(['A', 'B', 'C']);
+  });
+
+  it('that are errors let the next request go too', async () => {
+    const values = [store.read('/a'), store.write('/b', '1'), store.read('/c')];
+    peer.reply(peer.requests[0]!, 'ENOENT\0', wire.XS_ERROR);
+    peer.reply(peer.requests[1]!, 'EACCES\0', wire.XS_ERROR);
+    peer.reply(peer.requests[2]!, 'C');
+    expect((await Promise.allSettled(values)).map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ]);
   });
 
   it('may be cut anywhere and come together', async () => {
     const values = [store.read('/a'), store.read('/b')];
-    const [a, b] = peer.requests as [Request, Request];
+    // Ids count up from 1.
     const stream = Buffer.concat([
-      message(wire.XS_READ, a.id, 0, 'first'),
-      message(wire.XS_READ, b.id, 0, 'second'),
+      message(wire.XS_READ, 1, 0, 'first'),
+      message(wire.XS_WATCH_EVENT, 0, 0, 'path\0none\0'),
+      message(wire.XS_READ, 2, 0, 'second'),
     ]);
     // The buffer is one that the transport reuses.
     const reused = new Uint8Array(1);
