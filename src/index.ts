@@ -20,6 +20,7 @@ export type {
   Application,
   ConnectOptions,
   Datagram,
+  DataListener,
   Endpoint,
   Flow,
   FlowStats,

@@ -66,12 +66,33 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/**
+ * Takes the next bytes of a flow, in order. `view` is the stack's own memory and
+ * valid during the call only: copy what is to be kept. The answer `false`
+ * pauses the flow until `resume`, a promise (as `write` gives) until it
+ * resolves; any other goes on.
+ */
+export type DataListener = (view: Uint8Array) => unknown;
+
 /** One TCP connection. Chunks are Buffers on Node. */
 export interface Flow extends AsyncIterable<Uint8Array> {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   /** The next bytes in order; null at the end of the stream. Rejects with `ECONNRESET`, `ETIMEDOUT`, … */
   read(): Promise<Uint8Array | null>;
+  /**
+   * Reads by callback, in place of `read`: without a promise or memory for each
+   * piece. `listener` is called with what is there already, then with what
+   * comes, as it comes. While the flow is paused the advertised window closes.
+   *
+   * Resolves at the end of the stream, or when the flow is closed; rejects with
+   * the error that ended the flow, or with what the listener threw or its promise
+   * rejected with, after which it is not called again. One at a time, and not beside a `read` that waits:
+   * rejects with `EINVAL`, as `read` does meanwhile.
+   */
+  onData(listener: DataListener): Promise<void>;
+  /** Goes on where the listener of `onData` answered false. */
+  resume(): void;
   /**
    * Queues `data`; resolves when `write` may be called again. The data is kept
    * by reference and is not to be changed until the peer has acknowledged it.

@@ -7,6 +7,8 @@
  * `>>> 0` gives the unsigned value where one is printed.
  */
 
+export { ViewCache } from './views.ts';
+
 export function get16(bytes: Uint8Array, offset: number): number {
   return (bytes[offset]! << 8) | bytes[offset + 1]!;
 }

@@ -1,4 +1,4 @@
-import { allocate, copy } from '../bytes/index.ts';
+import { allocate, copy, ViewCache } from '../bytes/index.ts';
 import { fold } from './arithmetic.ts';
 import { RangePool } from './pool.ts';
 import { sumShort, sumWords } from './portable.ts';
@@ -60,13 +60,15 @@ export function portableSummer(): Summer {
 export function simdSummer({ memory, sum: sumAt }: Simd): Summer {
   const { buffer } = memory;
   const pool = new RangePool(SCRATCH, memory.length);
+  /** A receive slab is summed at the same place again and again. */
+  const views = new ViewCache();
 
   /** Through the scratch area, a piece at a time. */
   const sumCopied = (bytes: Uint8Array, start: number, end: number, initial: number): number => {
     let total = initial;
     for (let at = start; at < end; at += SCRATCH) {
       const length = Math.min(SCRATCH, end - at);
-      memory.set(bytes.subarray(at, at + length), 0);
+      memory.set(views.view(bytes, at, at + length), 0);
       total += sumAt(0, length);
     }
     return fold(total);

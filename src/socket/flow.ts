@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { NetError } from '../errors.ts';
-import type { Endpoint, Flow, FlowStats } from '../stack.ts';
+import type { DataListener, Endpoint, Flow, FlowStats } from '../stack.ts';
 import { type FlowStreams, streamsOf } from '../streams/index.ts';
 import { endpoint, hostError } from './host.ts';
 
@@ -37,6 +37,10 @@ export class SocketFlow implements Flow {
   #ended = false;
   #error: Error | null = null;
   #aborted = false;
+  /** What `onData` began, and whether the listener wants no more for now. */
+  #listener: DataListener | null = null;
+  #listening: Waiter<void> | null = null;
+  #held = false;
   #shutdown: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   readonly #gone: Promise<void>;
@@ -67,15 +71,9 @@ export class SocketFlow implements Flow {
   }
 
   read(): Promise<Uint8Array | null> {
-    const chunk = this.#chunks.shift();
-    if (chunk !== undefined) {
-      this.#queuedBytes -= chunk.length;
-      if (this.#paused && this.#queuedBytes <= READ_AHEAD_LOW) {
-        this.#paused = false;
-        this.#socket.resume();
-      }
-      return Promise.resolve(chunk);
-    }
+    if (this.#listener !== null) return Promise.reject(this.#busy('onData reads this flow'));
+    const chunk = this.#take();
+    if (chunk !== undefined) return Promise.resolve(chunk);
     if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#ended || this.#closing !== null) return Promise.resolve(null);
     return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
@@ -93,6 +91,76 @@ export class SocketFlow implements Flow {
   get #web(): FlowStreams {
     this.#streams ??= streamsOf(this);
     return this.#streams;
+  }
+
+  #take(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift();
+    if (chunk === undefined) return undefined;
+    this.#queuedBytes -= chunk.length;
+    if (this.#paused && this.#queuedBytes <= READ_AHEAD_LOW) {
+      this.#paused = false;
+      this.#socket.resume();
+    }
+    return chunk;
+  }
+
+  onData(listener: DataListener): Promise<void> {
+    if (typeof listener !== 'function') return Promise.reject(new TypeError('onData takes a function'));
+    if (this.#listener !== null || this.#readers.length > 0) {
+      return Promise.reject(this.#busy('this flow is being read already'));
+    }
+    return new Promise((resolve, reject) => {
+      this.#listener = listener;
+      this.#listening = { resolve, reject };
+      this.resume();
+    });
+  }
+
+  resume(): void {
+    this.#held = false;
+    this.#lendQueued();
+  }
+
+  #lend(chunk: Uint8Array): void {
+    try {
+      const answer = this.#listener!(chunk);
+      if (answer === undefined || answer === DONE) return;
+      if (answer === false) this.#held = true;
+      else if (answer instanceof Promise) this.#await(answer);
+    } catch (error) {
+      this.#endListening()?.reject(error as Error);
+    }
+  }
+
+  #await(room: Promise<unknown>): void {
+    this.#held = true;
+    room.then(
+      () => this.resume(),
+      (error) => this.#endListening()?.reject(error),
+    );
+  }
+
+  /** What waits goes to the listener, as far as it wants it; behind it, the end. */
+  #lendQueued(): void {
+    while (this.#listener !== null && !this.#held) {
+      const chunk = this.#take();
+      if (chunk === undefined) break;
+      this.#lend(chunk);
+    }
+    if (this.#listener === null || this.#chunks.length > 0) return;
+    if (this.#error !== null) this.#endListening()?.reject(this.#error);
+    else if (this.#ended || this.#closing !== null) this.#endListening()?.resolve();
+  }
+
+  #endListening(): Waiter<void> | null {
+    const waiter = this.#listening;
+    this.#listener = null;
+    this.#listening = null;
+    return waiter;
+  }
+
+  #busy(reason: string): NetError {
+    return new NetError('EINVAL', { ...this.#where('read'), reason });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
@@ -133,6 +201,7 @@ export class SocketFlow implements Flow {
   close(): Promise<void> {
     if (this.#closing === null) {
       this.#closing = this.#gone;
+      this.#endListening()?.resolve();
       // RFC 2525 §2.17: data that nobody will read make it a reset.
       if (this.#queuedBytes > 0 || this.#socket.readableLength > 0) {
         this.#reset();
@@ -204,6 +273,10 @@ export class SocketFlow implements Flow {
       this.#reset();
       return;
     }
+    if (this.#listener !== null && !this.#held && this.#chunks.length === 0) {
+      this.#lend(chunk);
+      return;
+    }
     const reader = this.#readers.shift();
     if (reader !== undefined) {
       reader.resolve(chunk);
@@ -220,6 +293,7 @@ export class SocketFlow implements Flow {
   #onEnd(): void {
     this.#ended = true;
     for (const reader of this.#readers.splice(0)) reader.resolve(null);
+    this.#lendQueued();
   }
 
   #onFinish(): void {
@@ -241,6 +315,7 @@ export class SocketFlow implements Flow {
     this.#error ??= error;
     for (const reader of this.#readers.splice(0)) reader.reject(this.#error);
     for (const writer of this.#writers.splice(0)) writer.reject(this.#error);
+    this.#lendQueued();
   }
 
   /** The socket is gone: whoever still waits is told. */

@@ -49,6 +49,12 @@ export interface ConnectionHandler {
   closed(connection: Connection, error: NetError | null): void;
 }
 
+/** A reader who is shown bytes as they come, and keeps none. */
+export interface Borrower {
+  /** `view` is good during the call only. */
+  lend(view: Uint8Array): void;
+}
+
 export interface ConnectionTuple {
   readonly path: IpPath;
   readonly local: IpAddress;
@@ -73,6 +79,8 @@ export class Connection implements Endpoint, Emitter {
   readonly remotePort: number;
   tableNext: Endpoint | null = null;
   handler: ConnectionHandler | null = null;
+  /** While set, what comes in order goes there; what does not waits to be taken, and `readable` tells of it. */
+  borrower: Borrower | null = null;
   /** Where a connection that a SYN opened waits to be accepted. */
   listener: ListenSocket | null = null;
   /** Which listener's bound on early connections counts this one (RFC 7413 §5.1). */
@@ -168,7 +176,7 @@ export class Connection implements Endpoint, Emitter {
     if (chunk === null) return null;
     this.accountMemory();
     if (states.receiveIsOpen(this.state)) {
-      receiver.taken(chunk.length, host.now, this.sender.recovery.rtt.smoothedMs);
+      receiver.taken(chunk.length, host, this.sender.recovery.rtt);
       if (receiver.wantsWindowUpdate()) host.schedule(this);
     }
     return chunk;

@@ -1,16 +1,14 @@
 import type { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
-import type { Endpoint, Flow, FlowStats } from '../stack.ts';
+import type { DataListener, Endpoint, Flow, FlowStats } from '../stack.ts';
 import { type FlowStreams, streamsOf } from '../streams/index.ts';
 import type { Connection, ConnectionHandler } from './connection.ts';
+import { Lending, RESOLVED } from './lending.ts';
 
 interface Waiter<T> {
   resolve(value: T): void;
   reject(reason: unknown): void;
 }
-
-/** `write` answers this while there is room, so that it costs no promise per call. */
-const RESOLVED: Promise<void> = Promise.resolve();
 
 /** Who waits for what of a connection, and how it ended. */
 class Waiters implements ConnectionHandler {
@@ -18,6 +16,8 @@ class Waiters implements ConnectionHandler {
   readonly writers: Waiter<void>[] = [];
   readonly finishers: Waiter<void>[] = [];
   readonly closers: (() => void)[] = [];
+  /** What `onData` began. */
+  lending: Lending | null = null;
   error: NetError | null = null;
   isOver = false;
   isFinished = false;
@@ -25,6 +25,7 @@ class Waiters implements ConnectionHandler {
   connected(): void {}
 
   readable(connection: Connection): void {
+    this.lending?.pump();
     while (this.readers.length > 0) {
       const chunk = connection.take();
       if (chunk === null) {
@@ -81,6 +82,7 @@ export class TcpFlow implements Flow {
   }
 
   read(): Promise<Uint8Array | null> {
+    if (this.#isLent) return Promise.reject(this.#busy('onData reads this flow'));
     const { readers, isOver, error } = this.#waiting;
     // Whoever asked first is served first.
     if (readers.length === 0) {
@@ -94,6 +96,32 @@ export class TcpFlow implements Flow {
     return new Promise((resolve, reject) => {
       readers.push({ resolve, reject });
     });
+  }
+
+  onData(listener: DataListener): Promise<void> {
+    if (typeof listener !== 'function') return Promise.reject(new TypeError('onData takes a function'));
+    if (this.#isLent || this.#waiting.readers.length > 0) {
+      return Promise.reject(this.#busy('this flow is being read already'));
+    }
+    return new Promise((resolve, reject) => {
+      const lending = new Lending(this.#connection, listener, resolve, reject);
+      this.#waiting.lending = lending;
+      lending.resume();
+    });
+  }
+
+  resume(): void {
+    this.#waiting.lending?.resume();
+  }
+
+  get #isLent(): boolean {
+    const { lending } = this.#waiting;
+    return lending !== null && !lending.isOver;
+  }
+
+  #busy(reason: string): NetError {
+    const { address, port } = this.remote;
+    return new NetError('EINVAL', { syscall: 'read', address, port, reason });
   }
 
   write(data: Uint8Array): Promise<void> {
@@ -145,6 +173,7 @@ export class TcpFlow implements Flow {
     this.#connection.close();
     const { readers, isFinished, isOver, closers } = this.#waiting;
     for (const reader of readers.splice(0)) reader.resolve(null);
+    this.#waiting.lending?.finish();
     if (isFinished || isOver) return RESOLVED;
     return new Promise((resolve) => {
       closers.push(resolve);

@@ -321,6 +321,12 @@ function receiveText(connection: Connection, segment: Segment): void {
     connection.refuseData();
     return;
   }
+  const { borrower } = connection;
+  if (borrower !== null && receiver.pass(segment)) {
+    receiver.taken(segment.payloadLength, host, connection.sender.recovery.rtt);
+    borrower.lend(host.keeper.lend(segment.frame, segment.start, segment.end));
+    return;
+  }
   const heldBefore = receiver.queue.length;
   receiver.frugal = host.isShortOfMemory;
   receiver.accept(segment, host.keeper, !connection.selective);

@@ -1,4 +1,4 @@
-import { allocate, copy, EMPTY } from '../bytes/index.ts';
+import { allocate, copy, EMPTY, ViewCache } from '../bytes/index.ts';
 import type { Frame } from '../netif/netif.ts';
 
 /**
@@ -21,9 +21,15 @@ export class PayloadKeeper {
   end = 0;
   #fill: Uint8Array | null = null;
   #used = 0;
+  readonly #views = new ViewCache();
 
   constructor() {
     this.bytes = allocate(0);
+  }
+
+  /** A view of `frame.bytes[start..end)` that is good until the frame is. */
+  lend(frame: Frame, start: number, end: number): Uint8Array {
+    return this.#views.view(frame.bytes, start, end);
   }
 
   /** Keeps `frame.bytes[start..end)`; afterwards `bytes`, `start`, `end` of this object say where. */

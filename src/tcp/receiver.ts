@@ -89,11 +89,12 @@ export class Receiver {
    * the application empties once per round trip must be twice what it took, or
    * it would be what limits the sender.
    */
-  taken(bytes: number, now: number, rttMs: number): void {
+  taken(bytes: number, time: { readonly now: number }, rtt: { readonly smoothedMs: number }): void {
     this.#taken += bytes;
     if (this.limit === this.maximum) return;
+    const { now } = time;
     if (this.#measuredAt < 0) this.#measuredAt = now;
-    if (now - this.#measuredAt < rttMs) return;
+    if (now - this.#measuredAt < rtt.smoothedMs) return;
     const copied = this.#taken - this.#measuredTaken;
     if (copied > this.#space) {
       // The sender may double its rate in the next round trip already.
@@ -209,6 +210,24 @@ export class Receiver {
     const progress = distance(this.next, previous);
     this.unacknowledgedBytes += progress;
     return progress > 0;
+  }
+
+  /**
+   * Takes the text of a segment that is just what comes next, for a reader who is
+   * shown it where it is. False if it is not as simple as that; nothing has
+   * changed then.
+   */
+  pass(segment: Segment): boolean {
+    const length = segment.payloadLength;
+    if (length === 0 || segment.sequence !== this.next || length > this.window) return false;
+    if (segment.hasFin || this.finKnown || this.queue.length > 0) return false;
+    if (this.#reassembly !== null && this.#reassembly.runs.length > 0) return false;
+    const size = segment.frame.segmentSize || length;
+    if (size > this.peerSegment) this.peerSegment = size;
+    this.next = advance(this.next, length);
+    this.bytesReceived += length;
+    this.unacknowledgedBytes += length;
+    return true;
   }
 
   #takeInOrder(segment: Segment, left: number, right: number, start: number, keeper: PayloadKeeper): void {

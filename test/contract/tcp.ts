@@ -57,6 +57,78 @@ export function tcpContract({ scenario, traits }: Suite): void {
     expect(Buffer.isBuffer(await server.read())).toBe(true);
   });
 
+  scenario('lends bytes to a listener, in order, to the end', async (network) => {
+    const { client, server } = await connected(network);
+    const data = noise(3 * MiB, 7);
+    const hash = createHash('sha256');
+    let pauses = 0;
+    const listening = server.onData((view) => {
+      hash.update(view);
+      if (pauses >= 20) return true;
+      pauses++;
+      void network.sleep(1).then(() => server.resume());
+      return false;
+    });
+    await sendPieces(client, data);
+    await listening;
+    expect(hash.digest('hex')).toBe(digest(data));
+    expect(pauses).toBe(20);
+    await server.close();
+    await client.close();
+  });
+
+  scenario('echoes by a listener that answers with the promise of its write', async (network) => {
+    const { client, server } = await connected(network);
+    const data = noise(2 * MiB, 8);
+    const echoing = server.onData((view) => server.write(Buffer.from(view))).then(() => server.close());
+    const sending = sendPieces(client, data);
+    expect(digest(await readAll(client))).toBe(digest(data));
+    await Promise.all([sending, echoing]);
+    await client.close();
+  });
+
+  scenario('refuses a second reader while a listener has the flow', async (network) => {
+    const { client, server } = await connected(network);
+    const listening = server.onData(() => {});
+    await expect(server.read()).rejects.toMatchObject({ code: 'EINVAL', syscall: 'read' });
+    await expect(server.onData(() => {})).rejects.toMatchObject({ code: 'EINVAL' });
+    await client.shutdown();
+    await listening;
+    expect(await server.read()).toBe(null);
+    const waiting = client.read();
+    await expect(client.onData(() => {})).rejects.toMatchObject({ code: 'EINVAL' });
+    await server.close();
+    expect(await waiting).toBe(null);
+    await client.close();
+  });
+
+  scenario('ends a listener that throws, and goes on with reads', async (network) => {
+    const { client, server } = await connected(network);
+    const failure = new Error('of the listener');
+    const listening = server.onData(() => {
+      throw failure;
+    });
+    await client.write(Buffer.from('first'));
+    await expect(listening).rejects.toBe(failure);
+    await client.write(Buffer.from('second'));
+    expect((await readBytes(server, 6)).toString()).toBe('second');
+    await client.close();
+    await server.close();
+  });
+
+  scenario('tells a listener how the flow ended', async (network) => {
+    const { client, server } = await connected(network);
+    const listening = server.onData(() => {});
+    client.abort();
+    await expect(listening).rejects.toMatchObject({ code: 'ECONNRESET' });
+    const second = await connected(network);
+    const closing = second.server.onData(() => {});
+    await second.client.write(Buffer.from('x'));
+    await second.server.close();
+    await closing;
+    await second.client.close();
+  });
+
   scenario('carries a lot both ways at once', async (network) => {
     const size = traits.bulkBytes ?? 8 * MiB;
     const { client, server } = await connected(network);

@@ -33,6 +33,14 @@ export class FakeFlow implements Flow {
     return pending.promise;
   }
 
+  onData(): Promise<void> {
+    throw new Error('nothing under test calls onData');
+  }
+
+  resume(): void {
+    throw new Error('nothing under test calls resume');
+  }
+
   write(data: Uint8Array): Promise<void> {
     return this.writev([data]);
   }
