@@ -2,3 +2,13 @@ export { BackgroundClock } from './background-clock.ts';
 export { createDgram, type DgramOptions, type NodeDgram } from './create-dgram.ts';
 export { createNet, type NetOptions, type NodeNet } from './create-net.ts';
 export { duplexOf, FlowDuplex, type FlowDuplexOptions } from './flow-duplex.ts';
+export {
+  type ApiSocket,
+  createSockets,
+  type SecureTransportKind,
+  type SocketAddress,
+  SocketError,
+  type SocketInfo,
+  type SocketOptions,
+  type SocketsApiOptions,
+} from './sockets-api.ts';

@@ -6,6 +6,8 @@ const HIGH_WATER = 65_536;
 export interface FlowStreams {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<ArrayBufferView | ArrayBuffer>;
+  /** Ends both, even where a reader or writer has locked them, and leaves the flow alone: reads are done, writes fail with `reason`. */
+  end(reason: unknown): void;
 }
 
 /** What the streams need of a flow. */
@@ -27,7 +29,11 @@ export type StreamSource = Pick<Flow, 'read' | 'write' | 'shutdown' | 'close' | 
  */
 export function streamsOf(flow: StreamSource): FlowStreams {
   const streams = new Streams(flow);
-  return { readable: streams.readable(), writable: streams.writable() };
+  return {
+    readable: streams.readable(),
+    writable: streams.writable(),
+    end: (reason) => streams.end(reason),
+  };
 }
 
 class Streams {
@@ -36,6 +42,7 @@ class Streams {
   #held: Uint8Array | null = null;
   #cancelled = false;
   #finished = false;
+  #reading: ReadableByteStreamController | null = null;
   #writing: WritableStreamDefaultController | null = null;
 
   constructor(flow: StreamSource) {
@@ -45,9 +52,13 @@ class Streams {
   readable(): ReadableStream<Uint8Array> {
     return new ReadableStream({
       type: 'bytes',
+      start: (controller: ReadableByteStreamController) => {
+        this.#reading = controller;
+      },
       pull: (controller: ReadableByteStreamController) => this.#pull(controller),
       cancel: async () => {
         this.#cancelled = true;
+        this.#reading = null;
         this.#held = null;
         if (this.#finished) await this.#flow.close();
       },
@@ -73,13 +84,27 @@ class Streams {
     );
   }
 
+  end(reason: unknown): void {
+    this.#held = null;
+    this.#finishReading();
+    this.#writing?.error(reason);
+  }
+
+  #finishReading(): void {
+    const controller = this.#reading;
+    if (controller === null) return;
+    this.#reading = null;
+    controller.close();
+    controller.byobRequest?.respond(0);
+  }
+
   async #pull(controller: ReadableByteStreamController): Promise<void> {
     const chunk = await this.#next();
+    if (this.#reading === null) return;
     // Looked at now: who asked may have gone while there was nothing.
     const request = controller.byobRequest;
     if (chunk === null) {
-      controller.close();
-      request?.respond(0);
+      this.#finishReading();
     } else if (request?.view) {
       const { buffer, byteOffset, byteLength } = request.view;
       const part = chunk.subarray(0, byteLength);
@@ -100,6 +125,7 @@ class Streams {
       return await this.#flow.read();
     } catch (error) {
       // A connection that has failed cannot be written either.
+      this.#reading = null;
       this.#writing?.error(error);
       throw error;
     }
