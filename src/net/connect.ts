@@ -35,7 +35,7 @@ export function connectSocket(
     throw missingArguments('options', 'port', 'path');
   }
   const { write } = Object.getPrototypeOf(socket) as SocketMethods;
-  if (socket.write !== write) socket.write = write;
+  if (socket.write !== write && !state.carriesTls) socket.write = write;
   if (socket.destroyed) {
     state.transport = null;
     state.remoteName = null;
@@ -58,7 +58,8 @@ interface Checked {
   readonly port: number;
   readonly localAddress: string | undefined;
   readonly localPort: number | undefined;
-  readonly family: number;
+  /** 4, 6, or undefined (or 0) for any. */
+  readonly family: number | undefined;
   readonly hints: number;
   readonly lookup: LookupFunction | undefined;
   readonly autoSelectFamily: boolean;
@@ -93,7 +94,7 @@ function checked(socket: SocketMethods, options: ConnectOptions): Checked {
     port: Number(port) | 0,
     localAddress: localAddress || undefined,
     localPort: localPort || undefined,
-    family: familyOf(options.family),
+    family: options.family === undefined ? undefined : familyOf(options.family),
     hints: options.hints ?? 0,
     lookup: options.lookup ?? undefined,
     autoSelectFamily: isGiven(autoSelectFamily) ? autoSelectFamily : context.autoSelectFamily,
@@ -135,14 +136,15 @@ function lookupAndConnect(socket: SocketMethods, options: Checked): void {
   if (options.lookup !== undefined) validateFunction(options.lookup, 'options.lookup');
   const lookup = options.lookup ?? context.lookup;
   socket._host = host;
-  const hints = family === 0 && options.hints === 0 ? dns.ADDRCONFIG : options.hints;
-  if (family === 0 && options.localAddress === undefined && options.autoSelectFamily) {
-    lookup(host, { family, hints, all: true }, (error, addresses) => {
+  const isAnyFamily = family !== 4 && family !== 6;
+  const hints = isAnyFamily && options.hints === 0 ? dns.ADDRCONFIG : options.hints;
+  if (isAnyFamily && options.localAddress === undefined && options.autoSelectFamily) {
+    lookup(host, { family, hints, all: true } as dns.LookupAllOptions, (error, addresses) => {
       if (socket.connecting) onAddresses(socket, options, error, addresses as LookupAddress[]);
     });
     return;
   }
-  lookup(host, { family, hints }, (error, address, addressFamily) => {
+  lookup(host, { family, hints } as dns.LookupOptions, (error, address, addressFamily) => {
     socket.emit('lookup', error, address, addressFamily, host);
     // A listener may have destroyed it.
     if (!socket.connecting) return;

@@ -265,7 +265,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
       how(connection);
       linger(connection);
     }
-    this.post(() => {
+    this.postLast(() => {
       const { done: written } = this.#writing ?? {};
       const pending = [this.#connecting, written, this.#finishing];
       this.#connecting = null;

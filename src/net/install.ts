@@ -4,12 +4,14 @@
  */
 import hostDgram from 'node:dgram';
 import http from 'node:http';
+import http2 from 'node:http2';
 import { syncBuiltinESMExports } from 'node:module';
-import hostNet, { type SocketConnectOpts, type SocketConstructorOpts } from 'node:net';
+import hostNet, { type Socket, type SocketConnectOpts, type SocketConstructorOpts } from 'node:net';
 import { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import type { NodeDgram } from './create-dgram.ts';
 import type { NodeNet } from './create-net.ts';
+import { errnoException } from './node-errors.ts';
 import type { SocketMethods } from './socket.ts';
 import { kState } from './socket-state.ts';
 
@@ -17,7 +19,7 @@ type AnyFunction = ((...args: unknown[]) => unknown) & { prototype: object };
 
 /**
  * Replaces what `node:net` exports and what Node's own modules have taken from
- * it: `http` and `tls` servers, the agents of `http` and `https`, `tls.connect`.
+ * it: `http`, `http2` and `tls` servers, the agents of `http` and `https`, `tls.connect`.
  * For `require` and `import`, before or after. There is no way back.
  */
 export function installNet(net: NodeNet): void {
@@ -28,6 +30,8 @@ export function installNet(net: NodeNet): void {
   }
   derive(http.Server, net.Server);
   derive(tls.Server, net.Server);
+  // Its class is not exported. An HTTP/2 server over TLS is a `tls.Server` already.
+  derive(http2.createServer().constructor, net.Server);
   (http.Agent.prototype as unknown as { createConnection: unknown }).createConnection = net.createConnection;
   installTlsConnect(net);
   adoptByTls(net);
@@ -59,12 +63,14 @@ function installTlsConnect(net: NodeNet): void {
   const overStack = (...args: unknown[]): tls.TLSSocket => {
     const { options, callback } = tlsArguments(args);
     if (options.socket || options.path) return connect(options, callback);
-    const { onread, ...rest } = options as TlsOptions & { onread?: unknown };
+    // A signal ends the TLS socket, which ends what is below it.
+    const { onread, signal, ...rest } = options as TlsOptions & { onread?: unknown; signal?: AbortSignal };
     const socket = new net.Socket(rest as SocketConstructorOpts);
     // What it does not like about the options, it says before anybody is called.
     const secure = connect({ ...options, socket }, callback);
     if (options.timeout) secure.setTimeout(options.timeout);
-    socket.connect(options as unknown as SocketConnectOpts);
+    // An aborted signal has ended it already.
+    if (!signal?.aborted && !secure.destroyed) socket.connect(rest as unknown as SocketConnectOpts);
     return secure;
   };
   Object.defineProperty(tls, 'connect', {
@@ -90,13 +96,16 @@ function adoptByTls(net: NodeNet): void {
     _init(socket: unknown, wrap: { _handle: StreamHandle } | null): void;
   };
   const { _init: init } = prototype;
-  prototype._init = function (this: { connecting: boolean }, socket, wrap) {
+  prototype._init = function (this: tls.TLSSocket & { connecting: boolean }, socket, wrap) {
     Reflect.apply(init, this, [socket, wrap]);
     if (!(socket instanceof net.Socket) || socket instanceof tls.TLSSocket || !wrap) return;
     if (kState in socket) {
       lend(wrap._handle, socket as unknown as SocketMethods);
       // When it ends is for TLS to say, which answers the peer's end with an alert of its own.
+      (socket as unknown as SocketMethods)[kState].carriesTls = true;
       socket.allowHalfOpen = true;
+      ignoreAfterEnd(socket);
+      endTogether(socket, this);
     }
     if (!socket.pending) this.connecting = false;
   };
@@ -133,6 +142,30 @@ function streamSocketPrototype(): Record<StreamSocketMethod, AnyFunction> {
   return Object.getPrototypeOf(wrap) as Record<StreamSocketMethod, AnyFunction>;
 }
 
+/** As with a native handle: closed, it takes its TLS along; and a TLS socket that is destroyed connects no more. */
+function endTogether(socket: Socket, secure: tls.TLSSocket): void {
+  socket.once('close', () => secure.destroy());
+  const { _destroy: destroy } = secure;
+  secure._destroy = (error, callback) => {
+    if (socket.connecting) socket.destroy();
+    Reflect.apply(destroy, secure, [error, callback]);
+  };
+}
+
+/**
+ * TLS may have something to say, such as that it has closed, when the writing side was ended. A native handle fails
+ * that write and nothing else; a stream would fail as a whole.
+ */
+function ignoreAfterEnd(socket: Socket): void {
+  const { write } = socket;
+  socket.write = (...args: unknown[]): boolean => {
+    if (!socket.writableEnded) return Reflect.apply(write, socket, args) as boolean;
+    const callback = args.at(-1);
+    if (typeof callback === 'function') process.nextTick(callback, errnoException('EPIPE', 'write'));
+    return false;
+  };
+}
+
 function lend(handle: StreamHandle, socket: SocketMethods): void {
   Object.assign(handle, {
     getpeername: (out: object) => void Object.assign(out, socket._getpeername()),
@@ -151,12 +184,13 @@ function tlsArguments(args: readonly unknown[]): {
   callback: unknown;
 } {
   const options: Record<string, unknown> = {};
-  for (const [i, arg] of args.entries()) {
-    if (typeof arg === 'object' && arg !== null) Object.assign(options, arg);
-    else if (i === 1 && typeof arg === 'string') options.host = arg;
-    else if (i === 0 && typeof arg === 'string' && Number.isNaN(Number(arg))) options.path = arg;
-    else if (i === 0) options.port = arg;
+  const [first, second] = args;
+  if (typeof first !== 'object' || first === null) {
+    if (typeof first === 'string' && Number.isNaN(Number(first))) options.path = first;
+    else options.port = first;
+    if (typeof second === 'string') options.host = second;
   }
+  for (const arg of args) if (typeof arg === 'object' && arg !== null) Object.assign(options, arg);
   const last = args.at(-1);
   return { options, callback: typeof last === 'function' ? last : undefined };
 }

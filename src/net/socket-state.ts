@@ -25,6 +25,8 @@ export class SocketState {
   bytesWritten = 0;
   localName: AddressInfo | null = null;
   remoteName: AddressInfo | null = null;
+  /** A TLS socket of the host's is over this one. */
+  carriesTls = false;
   /** `destroy` is to reset the connection. */
   resetOnDestroy = false;
   aborted = false;

@@ -64,7 +64,9 @@ process.exitCode = results.every(({ ok }) => ok) ? 0 : 1;
 function run(name, suite) {
   const { lists = [listOf(name, suite)], arguments: more = [] } = SUITES[name];
   const json = join(work, `${name}.results.json`);
-  const ours = ['--module', join(HERE, 'net-under-test.cjs'), '--dgram', join(HERE, 'dgram-under-test.cjs')];
+  const ours = ['--module', join(HERE, 'net-under-test.cjs')];
+  // Others have DNS servers of their own, which the host's resolver asks.
+  if (name === 'dgram') ours.push('--dgram', join(HERE, 'dgram-under-test.cjs'));
   const how = values.builtin
     ? []
     : [...ours, '--mode', name === 'net' || name === 'dgram' ? 'load' : 'inplace', ...more];
