@@ -10,11 +10,7 @@ import { CommandError } from './errors.ts';
  * export. Throws {@link CommandError} where there is no such file or export.
  */
 export async function loadApplication(path: string): Promise<Application> {
-  const file = resolve(path);
-  await access(file).catch((cause: unknown) => {
-    throw new CommandError(`There is no application at ${path}.`, { cause });
-  });
-  if (/\.m?ts$/.test(file)) registerTypeScript();
+  const file = await findApplication(path);
   const module = (await import(pathToFileURL(file).href)) as { default?: unknown };
   if (typeof module.default !== 'function') {
     throw new CommandError(
@@ -22,6 +18,16 @@ export async function loadApplication(path: string): Promise<Application> {
     );
   }
   return module.default as Application;
+}
+
+/** The absolute path of the module at `path`, which can be imported from then on even if it is TypeScript. */
+export async function findApplication(path: string): Promise<string> {
+  const file = resolve(path);
+  await access(file).catch((cause: unknown) => {
+    throw new CommandError(`There is no application at ${path}.`, { cause });
+  });
+  if (/\.m?ts$/.test(file)) registerTypeScript();
+  return file;
 }
 
 let registered = false;

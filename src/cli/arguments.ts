@@ -45,6 +45,8 @@ export type RunOptions = StackOptions & {
   /** Path of the application's module. */
   readonly app: string;
   readonly args: string[];
+  /** The application is an ordinary Node program, whose `node:net` and all above it are put on the stack. */
+  readonly register?: boolean;
 };
 
 /** What several threads can share: a TAP of their own, with an address that all know. */
@@ -96,6 +98,11 @@ const STACK_OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
+const RUN_OPTIONS = {
+  register: { type: 'boolean', default: false },
+  workers: { type: 'string' },
+} as const;
+
 /** Options that describe a netif, which the host's sockets do not have. */
 const DIRECT_ONLY = [
   'netif',
@@ -114,11 +121,7 @@ function parseRun(argv: readonly string[]): Command {
   const own = separator < 0 ? argv : argv.slice(0, separator);
   const args = separator < 0 ? [] : argv.slice(separator + 1);
   const { values, positionals } = usage(() =>
-    parseArgs({
-      args: [...own],
-      options: { ...STACK_OPTIONS, workers: { type: 'string' } },
-      allowPositionals: true,
-    }),
+    parseArgs({ args: [...own], options: { ...STACK_OPTIONS, ...RUN_OPTIONS }, allowPositionals: true }),
   );
   if (values.help) return { kind: 'help', topic: 'run' };
   const [app, surplus] = positionals;
@@ -130,8 +133,10 @@ function parseRun(argv: readonly string[]): Command {
       `"${surplus}" is one word too many: what is meant for the application comes after --, as in: mirage-net run ${app} … -- ${surplus}`,
     );
   }
-  const options = { ...parseStack(values), app, args };
+  const { register } = values;
+  const options: RunOptions = { ...parseStack(values), app, args, ...(register && { register }) };
   if (values.workers === undefined) return { kind: 'run', options };
+  if (register) throw new UsageError('--register is for one thread: it has no --workers.');
   const workers = parseCount('workers', values.workers, 1, 64);
   if (!canShare(options)) {
     throw new UsageError(

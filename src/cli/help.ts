@@ -15,6 +15,9 @@ APP is a JavaScript or TypeScript module whose default export is
   async (stack, args) => { … }
 ARGUMENTS, after the two dashes, are given to it as args.
 
+  --register         APP is any Node program instead, ARGUMENTS its process.argv:
+                     node:net, http, https, http2, tls, dgram and fetch use the stack
+
 Which network
   --net direct       our own stack, over a network interface (default)
   --net socket       the host's sockets; the application cannot tell

@@ -7,6 +7,7 @@ import { type Command, parseCommand } from './arguments.ts';
 import { failure, UsageError } from './errors.ts';
 import { helpText } from './help.ts';
 import type { CommandIo } from './io.ts';
+import { runProgram } from './program.ts';
 import { runOn } from './run.ts';
 import { packageVersion } from './version.ts';
 
@@ -23,13 +24,28 @@ export {
 export { CommandError, UsageError } from './errors.ts';
 export { type ImpairSpec, parseImpairment } from './impairment.ts';
 export type { CommandIo, HostProcess } from './io.ts';
-export { type OpenStack, openStack, type StackEvents } from './open-stack.ts';
+export {
+  type OpenOptions,
+  type OpenStack,
+  openStack,
+  type StackEvents,
+  type StackSettings,
+} from './open-stack.ts';
+export { runProgram, startProgram } from './program.ts';
+export {
+  type Program,
+  type ProgramConfig,
+  type ProgramConfigExport,
+  type ProgramContext,
+  programOf,
+} from './program-config.ts';
 
 /**
  * Runs the command line `mirage-net ...argv` and gives its exit code: 0 done,
- * 1 failed, 2 wrong usage. What went wrong is said on `io.stderr`.
+ * 1 failed, 2 wrong usage; null for a program (`run --register`) that goes on
+ * in this process. What went wrong is said on `io.stderr`.
  */
-export async function runCommand(argv: readonly string[], io: CommandIo): Promise<number> {
+export async function runCommand(argv: readonly string[], io: CommandIo): Promise<number | null> {
   try {
     return await execute(parseCommand(argv), io);
   } catch (error) {
@@ -42,7 +58,7 @@ export async function runCommand(argv: readonly string[], io: CommandIo): Promis
   }
 }
 
-async function execute(command: Command, io: CommandIo): Promise<number> {
+async function execute(command: Command, io: CommandIo): Promise<number | null> {
   switch (command.kind) {
     case 'help':
       io.stdout.write(helpText(command.topic));
@@ -64,7 +80,11 @@ async function execute(command: Command, io: CommandIo): Promise<number> {
       return runWorkers(command.options, command.workers, io);
     }
     case 'run': {
-      const { app, args } = command.options;
+      const { app, args, register } = command.options;
+      if (register) {
+        await runProgram(command.options);
+        return null;
+      }
       const application = await loadApplication(app);
       return runOn(command.options, app, (stack) => application(stack, args), io);
     }

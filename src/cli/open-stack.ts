@@ -1,3 +1,4 @@
+import type { DirectStackOptions as DirectOptions } from '../direct/index.ts';
 import type { Netif } from '../netif/index.ts';
 import type { Stack } from '../stack.ts';
 import type { DirectStackOptions, NetifSpec, StackOptions } from './arguments.ts';
@@ -47,7 +48,12 @@ export interface OpenOptions {
    * the application does with it. Default false.
    */
   readonly background?: boolean;
+  /** What a `DirectStack` is given beside what the options say. */
+  readonly direct?: StackSettings;
 }
+
+/** What has no place on a command line. */
+export type StackSettings = Pick<DirectOptions, 'dns' | 'search' | 'hosts' | 'tcp'>;
 
 /**
  * The stack that the options describe, ready for use. Its parts are imported
@@ -71,7 +77,7 @@ export async function openStack(
 async function openDirect(
   options: DirectStackOptions,
   events: StackEvents,
-  { peers, background = false }: OpenOptions,
+  { peers, background = false, direct = {} }: OpenOptions,
 ): Promise<OpenStack> {
   const [{ capture, impair, shardPorts }, { DirectStack }, { RealClock, SeededRandom }, { captureFile }] =
     await Promise.all([
@@ -102,6 +108,7 @@ async function openDirect(
       netif = capture(netif, sink, { clock, epochMs, ...(snapLength !== undefined && { snapLength }) });
     }
     const stack = new DirectStack({
+      ...direct,
       netif,
       clock,
       ipv4: options.ip,

@@ -194,6 +194,15 @@ export class DirectStack implements Stack {
     return this.#closing;
   }
 
+  /**
+   * For a process that ends now: each peer is told, with FIN where everything
+   * has been sent, else with RST. Waits for nothing and releases nothing.
+   */
+  abandon(): void {
+    this.#tcp.abandon();
+    for (const { ethernet } of this.network.interfaces) ethernet.flush();
+  }
+
   async #close(): Promise<void> {
     await this.#drain();
     await Promise.all([...this.#dhcp.values()].map((dhcp) => dhcp.stop()));

@@ -4,6 +4,7 @@ import type { IpLayer } from '../ip.ts';
 import type { Endpoint } from '../stack.ts';
 import { type Connection, type ConnectionHandler, endpoint, type TcpLayer } from '../tcp/index.ts';
 import { Handle } from './handle.ts';
+import { linger } from './linger.ts';
 import { codeOf, type ErrorCode } from './node-errors.ts';
 import type { Done, Transport, TransportOwner } from './transport.ts';
 
@@ -18,9 +19,6 @@ interface PendingWrite {
   readonly owned: boolean;
   readonly done: Done;
 }
-
-/** How long a process stays for what a closed connection has still to send. */
-const LINGER_MS = 2000;
 
 /** A `Connection` driven as a kernel's socket is. */
 export class DirectTransport extends Handle implements Transport, ConnectionHandler {
@@ -320,14 +318,6 @@ function destinationOf(text: string): IpAddress {
   const address = IpAddress.parse(text);
   if (!address.isUnspecified) return address;
   return IpAddress.parse(address.isIpv4 ? '127.0.0.1' : '::1');
-}
-
-/** A kernel goes on sending what a process left behind. This stack ends with its process, which stays a while for it. */
-function linger(connection: Connection): void {
-  if (connection.isOver || connection.stats.sendQueue === 0) return;
-  const staying = setTimeout(() => {}, LINGER_MS);
-  const over = (): void => clearTimeout(staying);
-  connection.handler = { connected() {}, readable() {}, writable() {}, finished: over, closed: over };
 }
 
 function asBuffer(chunk: Uint8Array): Buffer {

@@ -449,6 +449,16 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     for (const socket of this.#listeners.all()) socket.close();
   }
 
+  /** Nothing will run any more: connections are closed as far as that can be done now, and reset where it cannot. */
+  abandon(): void {
+    this.stopListening();
+    for (const connection of this.connections()) connection.close();
+    this.flush();
+    // What did not go will never go, and the peer is not to take what it has for the whole.
+    for (const connection of this.connections()) if (!connection.sender.finSent) connection.abort();
+    this.flush();
+  }
+
   /** Ends everything at once: listeners, connections (with RST), TIME-WAIT. */
   close(): void {
     if (this.#closed) return;

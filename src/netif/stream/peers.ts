@@ -1,10 +1,13 @@
 /** Where a stream's peers come from: a listening socket, or one that connects, again and again. */
 
 import { lstat, unlink } from 'node:fs/promises';
-import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
+import hostNet, { type NetConnectOpts, type Server, type Socket } from 'node:net';
 import { NetError, type NetErrorCode } from '../../errors.ts';
 import type { Alarm, Clock } from '../../time/index.ts';
 import type { PeerSource, StreamNetif } from './netif.ts';
+
+// The host's own, even if a stack over this netif takes its place in the process later on.
+const { connect, createServer } = hostNet;
 
 /** A UNIX socket's path, or a TCP address. */
 export type StreamAddress = { readonly path: string } | { readonly host: string; readonly port: number };
@@ -107,6 +110,7 @@ export class ConnectingSource implements PeerSource {
   #waitMs = 0;
   #socket: Socket | null = null;
   #stopped = false;
+  #unreferenced = false;
 
   /** `reconnect` null ends the netif with its first peer. */
   constructor(netif: StreamNetif, address: StreamAddress, reconnect: ReconnectOptions | null, clock: Clock) {
@@ -133,6 +137,7 @@ export class ConnectingSource implements PeerSource {
   }
 
   unref(): void {
+    this.#unreferenced = true;
     this.#socket?.unref();
   }
 
@@ -148,6 +153,7 @@ export class ConnectingSource implements PeerSource {
     const failed = (error: Error): void => {
       if (!this.#stopped) this.#again(explained(error, 'connect', this.#address));
     };
+    if (this.#unreferenced) socket.unref();
     socket.once('error', failed);
     socket.once('connect', () => {
       socket.off('error', failed);
