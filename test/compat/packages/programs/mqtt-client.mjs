@@ -1,12 +1,15 @@
 // Publishes and subscribes with MQTT: all qualities of service, retained messages, a last will.
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import mqtt from 'mqtt';
 
-const [url] = process.argv.slice(2);
+const [url, folder] = process.argv.slice(2);
+const secure = folder === undefined ? {} : { ca: readFileSync(`${folder}/ca.pem`) };
 const seen = {};
-const reader = await mqtt.connectAsync(url);
+const reader = await mqtt.connectAsync(url, secure);
 const writer = await mqtt.connectAsync(url, {
+  ...secure,
   reconnectPeriod: 0,
   will: { topic: 'last/will', payload: 'gone', qos: 1, retain: false },
 });

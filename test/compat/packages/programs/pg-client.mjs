@@ -47,6 +47,7 @@ await secured.connect();
 seen.tls = (await secured.query('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()')).rows[0].ssl;
 // The server ends the connection under us.
 const ended = once(secured, 'error');
+secured.on('error', () => {});
 await client.query('SELECT pg_terminate_backend($1)', [secured.processID]);
 seen.terminated = (await ended)[0].code;
 await client.end();
