@@ -68,19 +68,30 @@ export class Lab {
    *
    * @param args what stands on its command line, which may depend on its ends
    */
-  program(place: Place, file: string, args: (ends: Ends) => readonly (string | number)[]): Program {
+  program(
+    place: Place,
+    file: string,
+    args: (ends: Ends) => readonly (string | number)[],
+    environment: Record<string, string> = {},
+  ): Program {
     const n = place === 'stack' ? ++this.#stacks : 1;
     const kernel = `10.78.${n}.1`;
     const ends = { address: place === 'stack' ? `10.78.${n}.2` : kernel, kernel };
     const words = [`${PROGRAMS}${file}`, ...args(ends).map(String)];
     const settings = [`--netif tap:mnd${n}`, `--host-ip ${kernel}/24`, `--ip ${ends.address}/24`];
+    const env = { ...process.env, ...environment };
     const child =
       place === 'kernel'
-        ? this.#inside(process.execPath, words)
+        ? this.#inside(process.execPath, words, { env })
         : this.#inside(process.execPath, ['--import', 'mirage-net-direct/register', ...words], {
-            env: { ...process.env, MIRAGE_NET: `${settings.join(' ')} --gateway ${kernel}` },
+            env: { ...env, MIRAGE_NET: `${settings.join(' ')} --gateway ${kernel}` },
           });
     return this.#add(new Program(child, ends));
+  }
+
+  /** Starts a command on the kernel's end. */
+  start(command: string, args: readonly string[]): Child {
+    return this.#add(new Child(this.#inside(command, args)));
   }
 
   /** Starts a server on the kernel's end; ready when something listens on TCP `port`. */
