@@ -15,6 +15,7 @@ export {
 } from './direct/index.ts';
 export { DnsServer, type DnsServerOptions } from './dns/index.ts';
 export { NetError, type NetErrorCode, type NetErrorDetails } from './errors.ts';
+export { Mdns, type MdnsOptions, type MdnsService } from './mdns/index.ts';
 export type { Netif, NetifCounters, NetifHandler, Offloads } from './netif/index.ts';
 export type {
   Application,

@@ -1,6 +1,7 @@
 import { IpAddress } from '../address/index.ts';
 import { normalizeName, Resolver } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
+import type { Mdns } from '../mdns/index.ts';
 import type { Tcp, Udp } from '../stack.ts';
 import type { Clock, Random } from '../time/index.ts';
 import type { DhcpInterface } from './dhcp.ts';
@@ -25,17 +26,21 @@ export interface NamesOptions {
   readonly tcp: Tcp;
   readonly clock: Clock;
   readonly random: Random;
+  /** Null where names in `.local` are the DNS's affair too. */
+  readonly mdns: Mdns | null;
 }
 
 /** What a stack knows of names: literals, its own table, then the DNS. */
 export class Names {
   readonly resolver: Resolver;
   readonly #network: Network;
+  readonly #mdns: Mdns | null;
   readonly #hosts: ReadonlyMap<string, readonly string[]>;
 
   constructor(options: NamesOptions) {
     const { names, network, dhcp } = options;
     this.#network = network;
+    this.#mdns = options.mdns;
     this.#hosts = hostTable(names.hosts ?? {});
     const leases = () => dhcp.flatMap(({ lease }) => lease ?? []);
     const told = () => network.ipv6?.links.flatMap(({ autoconf }) => autoconf?.dns ?? []) ?? [];
@@ -75,12 +80,15 @@ export class Names {
 
   #ask(hostname: string): Promise<string[]> {
     const name = normalizeName(hostname);
+    const types = this.#network.ipv6 === null ? (['A'] as const) : (['A', 'AAAA'] as const);
+    // RFC 6762 §3: never asked of the DNS.
+    if (this.#mdns !== null && name?.endsWith('.local') === true) return this.#mdns.lookup(name, types);
     // RFC 6761 §6.4: `invalid` does not exist, whoever says so.
     const isHopeless = name === null || name === 'invalid' || name.endsWith('.invalid');
     if (isHopeless || !this.resolver.hasServers) {
       throw new NetError('ENOTFOUND', { syscall: 'getaddrinfo', address: hostname });
     }
-    return this.resolver.lookup(hostname, this.#network.ipv6 === null ? ['A'] : ['A', 'AAAA']);
+    return this.resolver.lookup(hostname, types);
   }
 }
 

@@ -1,6 +1,7 @@
 import { IpAddress, Prefix } from '../address/index.ts';
 import type { Resolver } from '../dns/index.ts';
 import type { HostModel } from '../ipv4/index.ts';
+import { Mdns, type MdnsOptions } from '../mdns/index.ts';
 import type { Netif } from '../netif/netif.ts';
 import type { Stack, StackStatistics } from '../stack.ts';
 import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
@@ -52,6 +53,11 @@ export interface HostOptions extends NameOptions {
   readonly onInterfaceDown?: (name: string, error: Error | undefined) => void;
   /** Told when the last netif goes away by itself. */
   readonly onDown?: (error: Error | undefined) => void;
+  /**
+   * Multicast DNS on the first interface (RFC 6762): our name in `.local` is told, and
+   * names in `.local` are asked of the link. True for all defaults. Default false.
+   */
+  readonly mdns?: MdnsOptions | boolean;
   readonly defaultTtl?: number;
   readonly tcp?: TcpOptions;
   /** First and last of the ports that TCP and UDP choose from (RFC 6056 §3.2). Default 32,768 to 65,535. */
@@ -87,6 +93,8 @@ export class DirectStack implements Stack {
   readonly #clock: Clock;
   readonly #dhcp: ReadonlyMap<Interface, DhcpInterface>;
   readonly #names: Names;
+  /** Null without the option. */
+  readonly mdns: Mdns | null;
   #ready: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
@@ -154,7 +162,9 @@ export class DirectStack implements Stack {
       }),
     );
     const dhcp = [...this.#dhcp.values()];
-    this.#names = new Names({ names: options, network, dhcp, tcp, udp, clock, random });
+    const { mdns = false } = options;
+    this.mdns = mdns === false ? null : this.#createMdns(mdns === true ? {} : mdns, random);
+    this.#names = new Names({ names: options, network, dhcp, tcp, udp, clock, random, mdns: this.mdns });
   }
 
   /** Asks the DNS for more than addresses: `SRV`, `TXT`, `PTR`. */
@@ -167,10 +177,7 @@ export class DirectStack implements Stack {
    * `EADDRNOTAVAIL` if it is taken, `ETIMEDOUT` if no DHCP server gives one.
    */
   ready(): Promise<void> {
-    this.#ready ??= Promise.all([
-      this.network.start(),
-      ...[...this.#dhcp.values()].map((dhcp) => dhcp.start()),
-    ]).then(() => {});
+    this.#ready ??= this.#start();
     return this.#ready;
   }
 
@@ -185,6 +192,7 @@ export class DirectStack implements Stack {
       udp: this.#udp.statistics(),
       ...this.#dhcpStatistics(),
       dns: this.#names.resolver.statistics(),
+      ...(this.mdns === null ? {} : { mdns: this.mdns.statistics() }),
       timers: this.#timers.pending,
     };
   }
@@ -205,11 +213,44 @@ export class DirectStack implements Stack {
 
   async #close(): Promise<void> {
     await this.#drain();
+    await this.mdns?.close();
     await Promise.all([...this.#dhcp.values()].map((dhcp) => dhcp.stop()));
     this.#tcp.close();
     this.#udp.close();
     await this.network.close();
     this.#timers.close();
+  }
+
+  async #start(): Promise<void> {
+    const starts = [this.network.start(), ...[...this.#dhcp.values()].map((dhcp) => dhcp.start())];
+    this.mdns?.start();
+    await Promise.all(starts);
+  }
+
+  #createMdns(options: MdnsOptions, random: Random): Mdns {
+    const { network } = this;
+    const first = network.interfaces[0]!;
+    const mdns = new Mdns(
+      {
+        clock: this.#clock,
+        timers: this.#timers,
+        random,
+        interfaceName: first.name,
+        families: first.ipv6 === null ? ['IPv4'] : ['IPv4', 'IPv6'],
+        bind: (port) => this.#udp.bind({ port, interface: first.name, reuseAddress: true }),
+        addresses: () => [
+          ...(first.ipv4.address === null ? [] : [first.ipv4.address]),
+          ...(first.ipv6?.addresses.all ?? [])
+            .filter(({ state }) => state === 'preferred')
+            .map(({ address, prefixLength }) => new Prefix(address.unscoped(), prefixLength)),
+        ],
+        defaultName: `mirage-${first.netif.mac.toString().replaceAll(':', '')}`,
+      },
+      options,
+    );
+    network.ipv4.onAddress = () => mdns.addressesChanged();
+    if (network.ipv6 !== null) network.ipv6.onChange = () => mdns.addressesChanged();
+    return mdns;
   }
 
   /** Of the only client there is, or of each by its interface's name. */

@@ -40,8 +40,11 @@ export function opt(): packet.OptAnswer {
 }
 
 /** `dns-packet`'s view of a message that is sound; null for others. */
-export function decode(bytes: Uint8Array): (packet.DecodedPacket & { rcode: string }) | null {
-  if (!isSound(bytes)) return null;
+export function decode(
+  bytes: Uint8Array,
+  mostQuestions = 1,
+): (packet.DecodedPacket & { rcode: string }) | null {
+  if (!isSound(bytes, mostQuestions)) return null;
   try {
     const message = packet.decode(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     // The declared types leave out what every decoded message has.

@@ -35,15 +35,16 @@ export function matches(answer: Uint8Array, query: Uint8Array): Match {
   return match;
 }
 
-/** Whether every name and record stays within the message and is what its type says. */
-export function isSound(bytes: Uint8Array): boolean {
+/** Whether every name and record stays within the message and is what its type says. Multicast DNS has several questions in a message. */
+export function isSound(bytes: Uint8Array, mostQuestions = 1): boolean {
   if (bytes.length < wire.HEADER || wire.recordCount(bytes) > MAX_RECORDS) return false;
   const questions = wire.questionCount(bytes);
-  if (questions > 1) return false;
+  if (questions > mostQuestions) return false;
   let at = wire.HEADER;
-  if (questions === 1) {
-    at = endOfName(bytes, at) + 4;
-    if (at < wire.HEADER + 5 || at > bytes.length) return false;
+  for (let left = questions; left > 0; left--) {
+    const end = endOfName(bytes, at);
+    if (end < 0 || end + 4 > bytes.length) return false;
+    at = end + 4;
   }
   for (let left = wire.recordCount(bytes); left > 0; left--) {
     at = endOfRecord(bytes, at);

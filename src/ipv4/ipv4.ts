@@ -148,6 +148,9 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     this.#routesChanged();
   }
 
+  /** Told when an address of ours was taken or given up. */
+  onAddress: (() => void) | null = null;
+
   /** Who sends ICMP errors. */
   reportTo(errors: ErrorSender): void {
     this.#errors = errors;
@@ -168,6 +171,7 @@ export class Ipv4 implements LinkReceiver, WayFinder {
       link.igmp.groups.repeat();
     }
     this.#routesChanged();
+    this.onAddress?.();
   }
 
   addRoute(prefix: Prefix, gateway: IpAddress | null, link: Link, metric?: number): void {

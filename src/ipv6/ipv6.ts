@@ -106,6 +106,9 @@ export class Ipv6 implements LinkReceiver, WayFinder {
     return this.links[0]!;
   }
 
+  /** Told when an address of ours was taken or given up, or a route changed. */
+  onChange: (() => void) | null = null;
+
   /** Who sends ICMP errors. */
   reportTo(errors: ErrorSender): void {
     this.receiver.errors = errors;
@@ -346,6 +349,7 @@ export class Ipv6 implements LinkReceiver, WayFinder {
   #changed(): void {
     this.egress.epoch++;
     this.#paths.clear();
+    this.onChange?.();
   }
 
   #reportUndeliverable(bytes: Uint8Array, end: number, kind: IpErrorKind): void {

@@ -236,7 +236,9 @@ export class DirectUdpSocket implements UdpSocket {
     }
     if (this.#peer !== null) throw new NetError('EISCONN', { syscall: 'send' });
     checkPort(remote.port, 1, 'send');
-    if (this.#lastPath === null || this.#lastHost !== remote.host) {
+    // Our address may have changed since (DHCP): a path from one that is gone leads nowhere.
+    const isStale = this.#lastPath !== null && !this.#owner.ip.isLocal(this.#lastPath.source);
+    if (this.#lastPath === null || isStale || this.#lastHost !== remote.host) {
       const literal = IpAddress.tryParse(remote.host);
       if (literal === null) return this.#sendToName(data, remote);
       this.#lastPath = this.#path(literal, 'send', remote.port);

@@ -1,0 +1,1 @@
+export { Mdns, type MdnsHost, type MdnsOptions, type MdnsService } from './mdns.ts';
