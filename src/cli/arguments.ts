@@ -5,10 +5,15 @@ import { type HelpTopic, isHelpTopic } from './help.ts';
 import { type ImpairSpec, parseImpairment } from './impairment.ts';
 import { IPERF3_OPTIONS, type Iperf3Options, readIperf3 } from './iperf3-arguments.ts';
 import { parseCount } from './numbers.ts';
+import { parseXen, type XenOptions } from './xen-arguments.ts';
 
 export type NetifSpec =
   | { readonly kind: 'tap'; readonly name: string }
   | { readonly kind: 'fd'; readonly fd: number }
+  /** This domain's network card with that number. */
+  | { readonly kind: 'xen'; readonly index: number }
+  /** The backend of another domain's network card. */
+  | { readonly kind: 'vif'; readonly frontend: number; readonly index: number }
   | { readonly kind: 'stream'; readonly listen: boolean; readonly path: string }
   | { readonly kind: 'stream'; readonly listen: boolean; readonly host: string; readonly port: number };
 
@@ -56,6 +61,7 @@ export type Command =
   | { readonly kind: 'run'; readonly options: RunOptions }
   | { readonly kind: 'run-workers'; readonly options: WorkerRunOptions; readonly workers: number }
   | { readonly kind: 'iperf3'; readonly stack: StackOptions; readonly test: Iperf3Options }
+  | { readonly kind: 'xen'; readonly options: XenOptions }
   | { readonly kind: 'demo'; readonly pcap?: string; readonly seconds: number }
   | { readonly kind: 'help'; readonly topic: HelpTopic }
   | { readonly kind: 'version' };
@@ -76,10 +82,14 @@ export function parseCommand(argv: readonly string[]): Command {
       return parseRun(rest);
     case 'iperf3':
       return parseIperf3(rest);
+    case 'xen': {
+      const options = usage(() => parseXen(rest));
+      return options === null ? { kind: 'help', topic: 'xen' } : { kind: 'xen', options };
+    }
     case 'demo':
       return parseDemo(rest);
     default:
-      throw new UsageError(`There is no command "${name}": it is "run", "iperf3", "demo" or "help".`);
+      throw new UsageError(`There is no command "${name}": it is "run", "iperf3", "xen", "demo" or "help".`);
   }
 }
 
@@ -193,8 +203,9 @@ function parseStack(values: StackValues): StackOptions {
   }
   const ip = values.ip === 'dhcp' ? values.ip : parseCidr('ip', values.ip);
   const { gateway, pcap } = values;
-  if (netif.kind === 'stream' && values['host-ip'] !== undefined) {
-    throw new UsageError("--host-ip is for the kernel's end of a TAP; a stream has another program there.");
+  if (netif.kind !== 'tap' && netif.kind !== 'fd' && values['host-ip'] !== undefined) {
+    const other = netif.kind === 'stream' ? 'a stream has another program' : 'Xen has another domain';
+    throw new UsageError(`--host-ip is for the kernel's end of a TAP; ${other} there.`);
   }
   if (gateway !== undefined) parseAddress('gateway', gateway);
   if (values.snaplen !== undefined && pcap === undefined) {
@@ -247,12 +258,21 @@ function parseNetif(text: string): NetifSpec {
     case 'stream':
       return parseStream(rest);
     case 'xen':
-      throw new UsageError(
-        `--netif ${kind}: is not built in this version; use tap:NAME, fd:N or stream:PATH.`,
-      );
+      return { kind: 'xen', index: parseCount('netif xen:', rest, 0, 0xffff) };
+    case 'vif': {
+      const [, frontend = '', index = ''] = /^(\d+)\.(\d+)$/.exec(rest) ?? [];
+      if (index === '') {
+        throw new UsageError(`--netif ${text}: give the domain and its card, as in vif:3.0.`);
+      }
+      return {
+        kind: 'vif',
+        frontend: parseCount('netif vif:', frontend, 0, 0x7fef),
+        index: parseCount('netif vif:', index, 0, 0xffff),
+      };
+    }
     default:
       throw new UsageError(
-        `--netif ${text}: it is tap:NAME, fd:N for a TAP that the parent process opened, or stream:PATH.`,
+        `--netif ${text}: it is tap:NAME, fd:N for a TAP that the parent process opened, stream:PATH, or on Xen xen:INDEX.`,
       );
   }
 }

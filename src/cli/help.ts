@@ -4,8 +4,9 @@ const HELP = {
 Usage
   mirage-net run APP [options] [-- ARGUMENTS]   run an application
   mirage-net iperf3 -s | -c HOST [options]      measure, with or against any iperf3
+  mirage-net xen attach|detach [options]        plug in a Xen network card, or out
   mirage-net demo                               see it work, without any privilege
-  mirage-net help run|iperf3                    all options, with examples
+  mirage-net help run|iperf3|xen                all options, with examples
   mirage-net --version
 `,
   run: `Usage
@@ -31,6 +32,9 @@ The interface of --net direct
                      passt have them; connects, again and again if need be
   --netif stream:listen:PATH, stream:listen:tcp:HOST:PORT
                      the same, waiting for one peer after another
+  --netif xen:INDEX  this Xen domain's network card of that number (a netfront)
+  --netif vif:DOMAIN.INDEX
+                     the other end of a card of that domain (a netback)
   --ip CIDR|dhcp     the stack's address, as in 10.0.0.2/24, or from a DHCP server
   --ip6 auto|link-local|CIDR
                      IPv6 too: what routers advertise, a link-local address only, or an
@@ -111,6 +115,28 @@ Examples
     sudo mirage-net iperf3 -s --netif tap:mnd0 --host-ip 10.0.0.1/24 --ip 10.0.0.2/24
   On the host's own sockets:
     mirage-net iperf3 -c 127.0.0.1 -P 4 --net socket
+`,
+  xen: `Usage
+  mirage-net xen attach [--frontend DOMAIN] [--backend DOMAIN] [--index N]
+                        [--mac MAC] [--mtu BYTES]
+  mirage-net xen detach [--frontend DOMAIN] [--backend DOMAIN] [--index N]
+
+Writes into xenstore what a toolstack writes to plug in a network card, or asks both
+ends to let go of it and removes it: for tests and demonstrations, where no xl does.
+Domains are numbers; one that is not given is this domain. Without --mac the card gets
+a random address of Xen's range. Needs root in the control domain.
+
+Examples
+  Our stack as the frontend, Linux's backend (vif0.0) as the other end, in one domain:
+    modprobe xen-netback
+    mirage-net xen attach
+    mirage-net run web-server.ts --netif xen:0 --ip 10.0.0.2/24 -- ./public &
+    ip addr add 10.0.0.1/24 dev vif0.0 && ip link set vif0.0 up
+    curl http://10.0.0.2/
+
+  Our stack as the backend of card 0 of domain 3:
+    mirage-net xen attach --frontend 3
+    mirage-net run web-server.ts --netif vif:3.0 --ip 10.0.0.2/24 -- ./public
 `,
   demo: `Usage
   mirage-net demo [--seconds N] [--pcap FILE]

@@ -143,12 +143,30 @@ async function openNetif(spec: NetifSpec, hostIp: string | undefined, offloads: 
     const { kind, ...options } = spec;
     return openStream(options);
   }
+  if (spec.kind === 'xen' || spec.kind === 'vif') return openXen(spec, offloads);
   const { openTap } = await import('../netif/tap/index.ts');
   return openTap({
     ...(spec.kind === 'tap' ? { name: spec.name } : { fd: spec.fd }),
     ...(hostIp !== undefined && { hostAddress: hostIp }),
     offloads,
   });
+}
+
+async function openXen(spec: Extract<NetifSpec, { kind: 'xen' | 'vif' }>, offloads: boolean): Promise<Netif> {
+  const { openLinuxHypervisor, openNetback, openNetfront } = await import('../netif/xen/index.ts');
+  const hypervisor = await openLinuxHypervisor();
+  try {
+    const netif =
+      spec.kind === 'xen'
+        ? await openNetfront({ hypervisor, index: spec.index, offloads })
+        : await openNetback({ hypervisor, frontend: spec.frontend, index: spec.index, offloads });
+    const close = netif.close.bind(netif);
+    netif.close = () => close().finally(() => hypervisor.close());
+    return netif;
+  } catch (error) {
+    await hypervisor.close();
+    throw error;
+  }
 }
 
 async function openShard(peers: ShardPeers, offloads: boolean): Promise<Netif> {

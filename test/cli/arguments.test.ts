@@ -1,7 +1,35 @@
 import { describe, expect, it } from 'vitest';
+import { MacAddress } from '../../src/address/index.ts';
 import { parseCommand, parseImpairment, UsageError } from '../../src/cli/index.ts';
 
 const words = (line: string): string[] => line.split(' ').filter((word) => word !== '');
+
+describe('mirage-net xen', () => {
+  it('reads which card', () => {
+    expect(parseCommand(words('xen attach'))).toEqual({
+      kind: 'xen',
+      options: { action: 'attach', index: 0 },
+    });
+    expect(
+      parseCommand(words('xen attach --frontend 3 --backend 1 --index 2 --mac 00:16:3e:00:00:01 --mtu 9000')),
+    ).toEqual({
+      kind: 'xen',
+      options: {
+        action: 'attach',
+        frontend: 3,
+        backend: 1,
+        index: 2,
+        mac: MacAddress.parse('00:16:3e:00:00:01'),
+        mtu: 9000,
+      },
+    });
+    expect(parseCommand(words('xen detach --frontend 3'))).toEqual({
+      kind: 'xen',
+      options: { action: 'detach', frontend: 3, index: 0 },
+    });
+    expect(parseCommand(words('xen --help'))).toEqual({ kind: 'help', topic: 'xen' });
+  });
+});
 
 describe('mirage-net run', () => {
   it('reads a command line for the direct stack', () => {
@@ -51,6 +79,16 @@ describe('mirage-net run', () => {
     });
   });
 
+  it('takes a card of Xen, from either end', () => {
+    const netif = (word: string) => {
+      const command = parseCommand(words(`run app.js --netif ${word} --ip 10.0.0.2/24`));
+      return command.kind === 'run' && command.options.net === 'direct' ? command.options.netif : null;
+    };
+    expect(netif('xen:0')).toEqual({ kind: 'xen', index: 0 });
+    expect(netif('xen:12')).toEqual({ kind: 'xen', index: 12 });
+    expect(netif('vif:3.1')).toEqual({ kind: 'vif', frontend: 3, index: 1 });
+  });
+
   it("reads a command line for the host's sockets", () => {
     expect(parseCommand(words('run app.js --net socket -- a -- b'))).toEqual({
       kind: 'run',
@@ -65,7 +103,19 @@ describe('mirage-net run', () => {
     ['run app.js --netif tap:mnd0', /--ip 10.0.0.2\/24/],
     ['run app.js --netif tap: --ip 10.0.0.2/24', /name of the device/],
     ['run app.js --netif fd:x --ip 10.0.0.2/24', /whole number/],
-    ['run app.js --netif xen:0 --ip 10.0.0.2/24', /xen: is not built in this version/],
+    ['run app.js --netif xen: --ip 10.0.0.2/24', /whole number/],
+    ['run app.js --netif xen:eth0 --ip 10.0.0.2/24', /whole number/],
+    ['run app.js --netif xen:0 --ip 10.0.0.2/24 --host-ip 10.0.0.1/24', /another domain/],
+    ['run app.js --netif vif:0 --ip 10.0.0.2/24', /vif:3.0/],
+    ['run app.js --netif vif:99999.0 --ip 10.0.0.2/24', /0 to 32751/],
+    ['xen', /attach.*detach/],
+    ['xen plug', /attach.*detach/],
+    ['xen attach now', /attach.*detach/],
+    ['xen attach --index -1', /index/],
+    ['xen attach --mac ff:ff:ff:ff:ff:ff', /one station/],
+    ['xen attach --mac eth0', /one station/],
+    ['xen attach --mtu 10', /68 to 65517/],
+    ['xen detach --mtu 1500', /which/],
     ['run app.js --netif stream: --ip 10.0.0.2/24', /path of a UNIX socket/],
     ['run app.js --netif stream:tcp:host --ip 10.0.0.2/24', /stream:tcp:127.0.0.1:5555/],
     ['run app.js --netif stream:tcp:host:0 --ip 10.0.0.2/24', /from 1 to 65535/],

@@ -42,13 +42,16 @@ export async function attachVif(store: Xenstore, vif: NewVif): Promise<void> {
       await access.setPermissions(folder, [`n${owner}`, `r${reader}`]);
     }
     await writeAll(access, front, { backend: back, 'backend-id': vif.backend, ...common, ...mtu });
-    // Linux's backend does not begin without a script, whichever it is.
+    // Linux's backend does not begin without a script, whichever it is, and connects only when that has
+    // said that the interface is plugged in somewhere.
     const script = '/etc/xen/scripts/vif-none';
+    const hotplug = { 'hotplug-status': 'connected' };
     await writeAll(access, back, {
       frontend: front,
       'frontend-id': vif.frontend,
       online: 1,
       script,
+      ...hotplug,
       ...common,
       ...mtu,
     });

@@ -3,8 +3,8 @@ import {
   XenstoreClient,
   type XenstoreTransport,
   type XenstoreTransportHandler,
-} from '../../../src/netif/xen/xenstore.ts';
-import * as wire from '../../../src/netif/xen/xenstore-wire.ts';
+} from '../../src/netif/xen/xenstore.ts';
+import * as wire from '../../src/netif/xen/xenstore-wire.ts';
 
 interface Request {
   readonly type: number;
