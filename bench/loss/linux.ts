@@ -5,7 +5,7 @@ import { MacAddress } from '../../src/address/index.ts';
 import { DirectStack } from '../../src/direct/index.ts';
 import { createCable, type Netif } from '../../src/netif/index.ts';
 import type { Flow } from '../../src/stack.ts';
-import { type Clock, SeededRandom } from '../../src/time/index.ts';
+import { type Clock, RealClock, SeededRandom } from '../../src/time/index.ts';
 import { KernelHost } from '../../test/tap/support/kernel-host.ts';
 import { Bridge } from './bridge.ts';
 import type { PathImpairments } from './cell.ts';
@@ -91,16 +91,25 @@ export async function linuxStation(address: string): Promise<Station & { host: K
   return { netif: host.tap, stack: null, host, close: () => host.close() };
 }
 
+/** From this RTT on, the millisecond that a timer may be late does not matter, and the processor may rest. */
+const COARSE_RTT_MS = 20;
+
+/** The time of a bench whose paths have round trips of `rttMs`. */
+export function clockFor(rttMs: number): Clock {
+  return rttMs >= COARSE_RTT_MS ? new RealClock() : new PreciseClock();
+}
+
 export interface DuelOptions {
   readonly path: PathImpairments;
+  readonly rttMs: number;
   readonly seconds: number;
   readonly seed: number;
 }
 
 /** One transfer from left to right. */
 export async function runDuel(duel: Duel, options: DuelOptions): Promise<DuelResult> {
-  const { path, seconds, seed } = options;
-  const clock = new PreciseClock();
+  const { path, rttMs, seconds, seed } = options;
+  const clock = clockFor(rttMs);
   const station = (player: Player, address: string): Promise<Station> =>
     player === 'ours' ? ourStation(clock, address) : linuxStation(address);
   const left = await station(duel.sender, LEFT);

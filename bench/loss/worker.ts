@@ -1,16 +1,30 @@
-/** A process of `runPool`: simulates the transfers it is sent. */
-import type { Cell } from './cell.ts';
+/** A process of `runPool`: does the transfers it is sent, simulated or real. */
+import { type Cell, impairments } from './cell.ts';
+import { type Duel, runDuel } from './linux.ts';
 import { type Controller, simulateCell } from './simulate.ts';
 
-export interface Job {
+export interface VirtualJob {
   readonly cell: Cell;
   readonly controller: Controller;
   readonly seed: number;
 }
 
-process.on('message', async ({ job }: { job: Job }) => {
+export interface DuelJob {
+  readonly cell: Cell;
+  readonly duel: Duel;
+  readonly seconds: number;
+  readonly seed: number;
+}
+
+function work(job: VirtualJob | DuelJob): Promise<unknown> {
+  if ('controller' in job) return simulateCell(job.cell, job.controller, job.seed);
+  const { cell, duel, seconds, seed } = job;
+  return runDuel(duel, { path: impairments(cell), rttMs: cell.rttMs, seconds, seed });
+}
+
+process.on('message', async ({ job }: { job: VirtualJob | DuelJob }) => {
   try {
-    process.send?.({ result: await simulateCell(job.cell, job.controller, job.seed) });
+    process.send?.({ result: await work(job) });
   } catch (error) {
     process.send?.({
       error: `${JSON.stringify(job)}: ${error instanceof Error ? error.stack : String(error)}`,

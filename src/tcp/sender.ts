@@ -438,6 +438,7 @@ export class Sender {
     event.acknowledged = distance(this.una, before_);
     event.duplicate = duplicate;
     event.duplicateBytes = duplicateBytes;
+    event.duplicateEnd = segment.options.sackRight[0]!;
     event.echoIsBeforeRetransmission = echoOld;
     event.echoRttMs = echoRttMs;
     event.selective = selective;
@@ -447,7 +448,7 @@ export class Sender {
       this.#peak = this.pipe;
     }
     this.congestion.segment = this.segment;
-    if (wasOutstanding > 0 || recovery.awaitsProbe) recovery.onAck(event, delivery, now);
+    if (wasOutstanding > 0 || recovery.awaitsReport) recovery.onAck(event, delivery, now);
     if (this.window === 0 || this.persistRetries > 0) {
       // Someone is there: whatever the window, the connection is not given up.
       this.persistRetries = 0;
@@ -529,6 +530,7 @@ const ACK_EVENT = {
   acknowledged: 0,
   duplicate: false,
   duplicateBytes: 0,
+  duplicateEnd: 0,
   echoIsBeforeRetransmission: false,
   echoRttMs: -1,
   selective: false,

@@ -32,7 +32,8 @@ export class HyStart {
       }
       this.#roundOpen = true;
       this.#roundEnd = sample.next;
-      this.#previousMinimum = this.#minimum;
+      // A round that measured next to nothing (a recovery, a standstill) is no measure for the next.
+      if (this.#samples >= SAMPLES) this.#previousMinimum = this.#minimum;
       this.#minimum = Number.POSITIVE_INFINITY;
       this.#samples = 0;
     }
@@ -56,7 +57,7 @@ export class HyStart {
     if (!Number.isFinite(this.#previousMinimum)) return;
     const threshold = Math.max(MIN_THRESHOLD_MS, Math.min(this.#previousMinimum / DIVISOR, MAX_THRESHOLD_MS));
     if (this.#minimum >= this.#previousMinimum + threshold) {
-      this.#baseline = this.#minimum;
+      this.#baseline = this.#previousMinimum + threshold;
       this.#conservative = true;
       this.#conservativeRounds = 0;
     }

@@ -1,6 +1,6 @@
 import type { TcpConfig } from '../config.ts';
 import type { AckSample, Congestion } from '../congestion/congestion.ts';
-import { atOrAfter, before, distance } from '../sequence.ts';
+import { after, atOrAfter, before, distance } from '../sequence.ts';
 import { LOSS_REPAIRED, LossProbe } from './loss-probe.ts';
 import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
@@ -28,6 +28,8 @@ export interface AckEvent {
   duplicate: boolean;
   /** Bytes that the peer reported as received twice (RFC 2883). */
   duplicateBytes: number;
+  /** Where what was received twice ends; meaningless without any. */
+  duplicateEnd: number;
   /** The ACK echoes a timestamp that is older than our first retransmission (RFC 3522 §3.2). */
   echoIsBeforeRetransmission: boolean;
   /** RTT by the echoed timestamp (RFC 7323 §4.1), ms; negative where there is none. */
@@ -72,9 +74,12 @@ export class Recovery {
   #timedOutUna = 0;
   /** New data goes out before lost segments are repeated (F-RTO step 2b). */
   holdsRepair = false;
+  /** The latest reduction may be taken back, also some time after its recovery. */
   #canUndo = false;
-  /** Bytes sent again in this recovery and not reported as duplicates. */
+  /** Bytes sent again in the latest recovery and not reported as duplicates. */
   #undoBytes = 0;
+  /** SND.UNA when it began: a report of what lies below is about something else. */
+  #undoFloor = 0;
 
   readonly #probe = new LossProbe();
 
@@ -103,9 +108,9 @@ export class Recovery {
     return Math.max(0, distance(next, una) - sackedBytes - lostBytes - this.#presumed);
   }
 
-  /** A loss probe is out of which nothing has been heard (RFC 8985 §7.4): its answer may come with nothing in flight. */
-  get awaitsProbe(): boolean {
-    return this.#probe.isOutstanding;
+  /** A report may come of what was sent again (RFC 8985 §7.4, RFC 2883), also with nothing in flight. */
+  get awaitsReport(): boolean {
+    return this.#probe.isOutstanding || (this.#canUndo && this.#undoBytes > 0);
   }
 
   get probes(): number {
@@ -177,6 +182,7 @@ export class Recovery {
   /** The peer echoes a mark of the path (RFC 3168 §6.1.2); during a recovery the window is reduced already. */
   onCongestionMark(una: number, next: number, now: number): void {
     if (this.phase !== OPEN) return;
+    this.#canUndo = false;
     this.congestion.save();
     this.congestion.onCongestionMark(this.pipe(una, next), now);
   }
@@ -195,12 +201,12 @@ export class Recovery {
 
   #onDuplicateReports(event: AckEvent): void {
     if (event.duplicateBytes === 0) return;
-    this.#undoBytes -= event.duplicateBytes;
     if (this.phase === OPEN && this.#probe.takesDuplicate()) return;
     this.#rack.onDuplicateReported(event.next);
     // Before anything was sent again, a duplicate is the network's.
-    const repeated = this.firstRetransmitAt !== NEVER;
-    if (this.phase !== OPEN && this.#canUndo && repeated && this.#undoBytes <= 0) this.#undo();
+    if (this.#undoBytes <= 0 || !after(event.duplicateEnd, this.#undoFloor)) return;
+    this.#undoBytes -= event.duplicateBytes;
+    if (this.#canUndo && this.#undoBytes <= 0) this.#undo();
   }
 
   /** Without SACK blocks, each duplicate ACK says that some segment left the network. */
@@ -258,6 +264,12 @@ export class Recovery {
     const isSettled = this.scoreboard.repeatedBytes === 0;
     const isOld = event.echoIsBeforeRetransmission;
     if (event.acknowledged > 0 && this.#canUndo && isOld && isForOurs && isSettled) {
+      this.#undo();
+      return;
+    }
+    // What was taken for lost came before any of it was sent again, as where several ACKs are read at once.
+    const isUntouched = this.firstRetransmitAt === NEVER && this.scoreboard.lostBytes === 0;
+    if (this.phase === FAST && this.#canUndo && event.selective && isUntouched) {
       this.#undo();
       return;
     }
@@ -327,7 +339,7 @@ export class Recovery {
   }
 
   #enterFast(una: number, next: number, now: number): void {
-    this.#begin(next);
+    this.#begin(una, next);
     this.phase = FAST;
     this.fastRecoveries++;
     this.congestion.save();
@@ -340,10 +352,11 @@ export class Recovery {
     this.#probe.forget();
   }
 
-  #begin(next: number): void {
+  #begin(una: number, next: number): void {
     this.#end = next;
     this.#endKnown = true;
     this.#canUndo = true;
+    this.#undoFloor = una;
     // What an earlier recovery sent again and nobody has answered may be reported as a duplicate yet.
     this.#undoBytes = this.scoreboard.repeatedBytes;
     if (this.#undoBytes === 0) this.firstRetransmitAt = NEVER;
@@ -354,7 +367,6 @@ export class Recovery {
     this.phase = OPEN;
     this.#isJudging = false;
     this.holdsRepair = false;
-    this.#canUndo = false;
     if (this.scoreboard.repeatedBytes === 0) this.firstRetransmitAt = NEVER;
     this.#presumed = 0;
     this.#duplicateAcks = 0;
@@ -362,8 +374,11 @@ export class Recovery {
 
   #undo(): void {
     this.spuriousRecoveries++;
-    if (this.phase === FAST) this.#rack.reorderingSeen = true;
+    this.#canUndo = false;
     this.congestion.undo();
+    // Where the report comes late, nothing is left to be mended.
+    if (this.phase === OPEN) return;
+    if (this.phase === FAST) this.#rack.reorderingSeen = true;
     this.scoreboard.unmarkLost();
     this.#leave();
   }
@@ -379,7 +394,7 @@ export class Recovery {
       // RFC 5682 §2.1 step 1: not when a recovery was on, whose retransmissions would be taken for proof.
       this.#isJudging = this.#config.frto && this.phase === OPEN;
       this.#timedOutAt = now;
-      this.#begin(next);
+      this.#begin(una, next);
       this.phase = LOSS;
     } else {
       this.#isJudging = false;
@@ -489,6 +504,7 @@ export class Recovery {
   /** What a probe repaired was a loss like any other (RFC 8985 §7.4). */
   #endProbe(event: AckEvent, now: number): void {
     if (this.#probe.onAck(event.una, event.duplicate) !== LOSS_REPAIRED || this.phase !== OPEN) return;
+    this.#canUndo = false;
     this.congestion.save();
     this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, now);
     this.congestion.onRecoveryEnd();
