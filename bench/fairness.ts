@@ -1,11 +1,11 @@
 /**
  * `npm run bench:fairness`: how flows share one bottleneck of 100 Mbit/s for 60 s.
  *
- *   bench/fairness.ts [--seconds N] [--seeds N] [--rtt MS] [--linux]
+ *   bench/fairness.ts [--seconds N] [--seeds N] [--rtt MS,…] [--pairs PAIR,…] [--linux]
  *
  * Each two of our controllers side by side, on virtual time; with `--linux` also,
- * in real time, one CUBIC flow of ours beside one of the kernel's, both to the
- * kernel.
+ * in real time, two CUBIC flows of the kernel's, and one of ours beside one of
+ * the kernel's, to the kernel. `--pairs cubic+cubic,…` picks some of the former.
  */
 import { parseArgs } from 'node:util';
 import { MacAddress } from '../src/address/index.ts';
@@ -16,8 +16,16 @@ import { SeededRandom, VirtualClock } from '../src/time/index.ts';
 import { canTap } from '../test/tap/support/kernel-host.ts';
 import { Bridge } from './loss/bridge.ts';
 import { impairments } from './loss/cell.ts';
-import { LEFT, linuxStation, ourStation, receive, send } from './loss/linux.ts';
-import { PreciseClock } from './loss/precise-clock.ts';
+import {
+  clockFor,
+  linuxStation,
+  type Player,
+  pause,
+  type Received,
+  receive,
+  send,
+  station,
+} from './loss/linux.ts';
 import { markdownTable, mean } from './loss/report.ts';
 import { BUFFER, CONTROLLERS, type Controller, Drain, sendWithoutEnd } from './loss/simulate.ts';
 
@@ -83,35 +91,61 @@ export async function simulateShares(options: FairnessOptions): Promise<Shares> 
   return [rates[0]!, rates[1]!];
 }
 
-/** One CUBIC flow of ours and one of the kernel's to two readers in another namespace, in real time. */
-export async function measureShares(rttMs: number, seconds: number, seed: number): Promise<Shares> {
-  const clock = new PreciseClock();
+/** Two CUBIC flows, each ours or the kernel's, to two readers in another namespace, in real time. */
+export async function measureShares(
+  players: readonly [Player, Player],
+  rttMs: number,
+  seconds: number,
+  seed: number,
+  laterMs: number,
+): Promise<Shares> {
+  const clock = clockFor(rttMs);
   const hub = new Switch({ clock, queueFrames: HUB_FRAMES });
   const path = impairments({ kind: 'random', loss: 0, rttMs });
-  const ours = await ourStation(clock, '10.79.0.3');
-  const kernel = await linuxStation(LEFT);
+  const senders = [
+    await station(players[0], clock, FIRST_SENDER),
+    await station(players[1], clock, SECOND_SENDER),
+  ];
   const reader = await linuxStation(READER);
   const free = { bottleneck: {}, way: {}, back: {} };
   const bridges = [
-    new Bridge(ours.netif, hub.port(), { clock, path: free }),
-    new Bridge(kernel.netif, hub.port(), { clock, path: free }),
+    ...senders.map(({ netif }) => new Bridge(netif, hub.port(), { clock, path: free })),
     new Bridge(hub.port(), reader.netif, { clock, path, random: new SeededRandom(seed) }),
   ];
   try {
-    const counts = [await receive(reader, 5001, seconds), await receive(reader, 5002, seconds)];
-    const sending = [send(ours, READER, 5001, seconds), send(kernel, READER, 5002, seconds)];
-    const rates = (await Promise.all(counts.map(({ result }) => result))).map(
-      ({ bytes, seconds: took }) => (bytes * 8) / took / 1e6,
-    );
-    for (const each of sending) await (await each).stop();
+    const results: Promise<Received>[] = [];
+    const sending: { stop(): Promise<number> }[] = [];
+    for (const [i, sender] of senders.entries()) {
+      if (i > 0) await pause(laterMs);
+      const port = 5001 + i;
+      // The first counts from when the second is there too.
+      const ahead = i === 0 ? laterMs / 1000 : 0;
+      results.push((await receive(reader, port, seconds, ahead)).result);
+      sending.push(await send(sender, READER, port, seconds + ahead));
+    }
+    const rates = (await Promise.all(results)).map(({ bytes, seconds: took }) => (bytes * 8) / took / 1e6);
+    for (const each of sending) await each.stop();
     return [rates[0]!, rates[1]!];
   } finally {
-    await Promise.all([ours.close(), kernel.close(), reader.close()]);
+    await Promise.all([...senders, reader].map((each) => each.close()));
     await Promise.all(bridges.map((bridge) => bridge.close()));
   }
 }
 
+const FIRST_SENDER = '10.79.0.1';
+const SECOND_SENDER = '10.79.0.3';
 const READER = '10.79.0.9';
+
+const DUOS: readonly (readonly [Player, Player])[] = [
+  ['linux', 'linux'],
+  ['ours', 'linux'],
+  ['linux', 'ours'],
+];
+
+/** Nothing is left to chance on a clean path: when the second starts is what a seed changes. */
+function laterBy(seed: number): number {
+  return (seed - 1) * 1000 + seed * 7;
+}
 
 function row(name: string, rttMs: number, runs: readonly Shares[]): string[] {
   const first = runs.map(([a, b]) => (100 * a) / (a + b));
@@ -132,19 +166,21 @@ async function main(): Promise<void> {
       seconds: { type: 'string', default: '60' },
       seeds: { type: 'string', default: '3' },
       rtt: { type: 'string', default: '20,100' },
+      pairs: { type: 'string' },
       linux: { type: 'boolean', default: false },
     },
   });
   const seconds = Number(values.seconds);
+  const pairs = values.pairs?.split(',');
   const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => i + 1);
   const rows: string[][] = [];
   for (const rttMs of values.rtt.split(',').map(Number)) {
     for (const [i, first] of CONTROLLERS.entries()) {
       for (const second of CONTROLLERS.slice(i)) {
+        if (pairs !== undefined && !pairs.includes(`${first}+${second}`)) continue;
         const runs: Shares[] = [];
         for (const seed of seeds) {
-          // Nothing is left to chance on a clean path: when the second starts is what a seed changes.
-          const laterMs = (seed - 1) * 1000 + seed * 7;
+          const laterMs = laterBy(seed);
           runs.push(await simulateShares({ controllers: [first, second], rttMs, seconds, seed, laterMs }));
         }
         rows.push(row(`${first}, then ${second}`, rttMs, runs));
@@ -154,9 +190,17 @@ async function main(): Promise<void> {
     if (!values.linux) continue;
     const reason = canTap();
     if (reason !== null) throw new Error(`bench:fairness --linux ${reason}`);
-    const runs: Shares[] = [];
-    for (const seed of seeds) runs.push(await measureShares(rttMs, seconds, seed));
-    rows.push(row('our cubic, kernel cubic (real time)', rttMs, runs));
+    for (const players of DUOS) {
+      // They wait most of the time: all runs at once.
+      const runs = await Promise.all(
+        seeds.map((seed) => measureShares(players, rttMs, seconds, seed, laterBy(seed))),
+      );
+      const name = players
+        .map((player) => `${player === 'ours' ? 'our' : "the kernel's"} cubic`)
+        .join(', then ');
+      rows.push(row(`${name} (real time)`, rttMs, runs));
+      process.stderr.write(`${rows.at(-1)!.join('  ')}\n`);
+    }
   }
   console.log(`Two flows, one bottleneck of 100 Mbit/s with a queue of one BDP, ${seconds} s.\n`);
   console.log(markdownTable(['flows', 'RTT', 'shares', 'most unequal run', 'Mbit/s together'], rows));

@@ -11,7 +11,8 @@
  *
  * `--json` keeps results: what is there already and not run again stays, and is
  * in the tables too; `--runs 0` or `--seeds 0` runs nothing. `--page docs/loss.md`
- * writes the tables to their place on that page.
+ * writes the tables to their place on that page. `--workers` is how many
+ * transfers go on at once in real time, where they wait most of the time.
  */
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -23,12 +24,16 @@ import { runPool } from './loss/pool.ts';
 import { progress } from './loss/report.ts';
 import { CONTROLLERS, type Transfer } from './loss/simulate.ts';
 import { merge, readResults, writeSection } from './loss/store.ts';
-import { type LinuxResult, linuxTables, PATH_NOTE, type VirtualResult, virtualTables } from './loss/tables.ts';
+import {
+  type LinuxResult,
+  linuxTables,
+  PATH_NOTE,
+  type VirtualResult,
+  virtualTables,
+} from './loss/tables.ts';
 import type { DuelJob, VirtualJob } from './loss/worker.ts';
 
 const QUICK = ['random/0%/20', 'random/1%/*', 'burst/1%/20', 'reorder/0%/20', 'reorder/0.1%/100'];
-/** Transfers at once in real time: they wait most of the time. */
-const PARALLEL_DUELS = 6;
 
 const { values } = parseArgs({
   options: {
@@ -40,6 +45,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     json: { type: 'string' },
     page: { type: 'string' },
+    workers: { type: 'string', default: '6' },
   },
 });
 
@@ -48,7 +54,11 @@ const cells = allCells().filter((cell) => patterns.some((pattern) => matches(cel
 if (cells.length === 0) throw new Error(`no cell is called ${patterns.join(' or ')}: try random/1%/20`);
 
 const report = values.linux
-  ? await reportOn(await againstLinux(), (result) => `${result.cell} ${result.duel} ${result.run}`, linuxTables)
+  ? await reportOn(
+      await againstLinux(),
+      (result) => `${result.cell} ${result.duel} ${result.run}`,
+      linuxTables,
+    )
   : await reportOn(
       await virtual(),
       (result) => `${result.cell} ${result.controller} ${result.seed}`,
@@ -132,7 +142,7 @@ async function againstLinux(): Promise<LinuxResult[]> {
   );
   await run(
     jobs.filter(({ cell }) => cell.rttMs >= 20),
-    PARALLEL_DUELS,
+    Number(values.workers),
   );
   return done;
 }

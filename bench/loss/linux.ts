@@ -48,7 +48,7 @@ export interface DuelResult {
 }
 
 /** An end of the bridge: a stack of ours on a cable, or a namespace of the kernel's on a TAP. */
-interface Station {
+export interface Station {
   readonly netif: Netif;
   readonly stack: DirectStack | null;
   readonly host: KernelHost | null;
@@ -91,6 +91,10 @@ export async function linuxStation(address: string): Promise<Station & { host: K
   return { netif: host.tap, stack: null, host, close: () => host.close() };
 }
 
+export function station(player: Player, clock: Clock, address: string): Promise<Station> {
+  return player === 'ours' ? ourStation(clock, address) : linuxStation(address);
+}
+
 /** From this RTT on, the millisecond that a timer may be late does not matter, and the processor may rest. */
 const COARSE_RTT_MS = 20;
 
@@ -110,10 +114,8 @@ export interface DuelOptions {
 export async function runDuel(duel: Duel, options: DuelOptions): Promise<DuelResult> {
   const { path, rttMs, seconds, seed } = options;
   const clock = clockFor(rttMs);
-  const station = (player: Player, address: string): Promise<Station> =>
-    player === 'ours' ? ourStation(clock, address) : linuxStation(address);
-  const left = await station(duel.sender, LEFT);
-  const right = await station(duel.receiver, RIGHT);
+  const left = await station(duel.sender, clock, LEFT);
+  const right = await station(duel.receiver, clock, RIGHT);
   const repeats = new Repeats();
   const bridge = new Bridge(left.netif, right.netif, {
     clock,
@@ -143,16 +145,17 @@ export async function runDuel(duel: Duel, options: DuelOptions): Promise<DuelRes
 export const LEFT = '10.79.0.1';
 export const RIGHT = '10.79.0.2';
 
-interface Received {
+export interface Received {
   readonly bytes: number;
   readonly seconds: number;
 }
 
-/** Resolves when the station listens; `result` is what will have come `seconds` after the first byte. */
+/** Resolves when the station listens; `result` is what will come in `seconds`, counted from `aheadSeconds` after the first byte. */
 export async function receive(
   { stack, host }: { readonly stack: DirectStack | null; readonly host: KernelHost | null },
   port: number,
   seconds: number,
+  aheadSeconds = 0,
 ): Promise<{ readonly result: Promise<Received> }> {
   if (stack !== null) {
     let accept: (flow: Flow) => void = () => {};
@@ -163,6 +166,7 @@ export async function receive(
     const result = accepted.then(async (flow) => {
       const drain = new Drain(flow);
       await drain.first;
+      await pause(aheadSeconds * 1000);
       const begin = performance.now();
       const before = drain.bytes;
       await pause(seconds * 1000);
@@ -173,7 +177,9 @@ export async function receive(
     });
     return { result };
   }
-  const lines = jsonLines(host!.spawn('python3', [PEER, 'recv', String(port), String(seconds)]));
+  const lines = jsonLines(
+    host!.spawn('python3', [PEER, 'recv', String(port), String(seconds), String(aheadSeconds)]),
+  );
   await lines.next();
   return { result: lines.next().then((line) => line as unknown as Received) };
 }
@@ -241,6 +247,6 @@ function jsonLines(child: ChildProcess): { next(): Promise<Record<string, unknow
   };
 }
 
-function pause(ms: number): Promise<void> {
+export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

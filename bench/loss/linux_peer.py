@@ -1,9 +1,9 @@
 """One end of a transfer by the kernel's TCP, for bench:loss and bench:fairness.
 
-    linux_peer.py recv PORT SECONDS
+    linux_peer.py recv PORT SECONDS [AHEAD]
     linux_peer.py send HOST PORT SECONDS [CONTROLLER]
 
-recv takes one connection and counts for SECONDS from its first byte. Each
+recv takes one connection and counts for SECONDS, from AHEAD seconds after its first byte on. Each
 prints one JSON line when it is ready (recv) and one at its end. Buffers are
 left to the kernel's auto-tuning: see the sysctls in linux.ts.
 """
@@ -35,7 +35,7 @@ def info(connection):
     }
 
 
-def receive(port, seconds):
+def receive(port, seconds, ahead):
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("0.0.0.0", port))
@@ -44,9 +44,15 @@ def receive(port, seconds):
     connection, _ = listener.accept()
     view = memoryview(bytearray(1 << 20))
     total = connection.recv_into(view)
-    begin = time.monotonic()
+    begin = time.monotonic() + ahead
     total = 0
-    connection.settimeout(seconds + 1)
+    try:
+        while time.monotonic() < begin:
+            connection.settimeout(max(0.001, begin - time.monotonic()))
+            if connection.recv_into(view) == 0:
+                break
+    except TimeoutError:
+        pass
     try:
         while True:
             left = begin + seconds - time.monotonic()
@@ -81,6 +87,6 @@ def send(host, port, seconds, controller):
 
 
 if sys.argv[1] == "recv":
-    receive(int(sys.argv[2]), float(sys.argv[3]))
+    receive(int(sys.argv[2]), float(sys.argv[3]), float((sys.argv[4:] or ["0"])[0]))
 else:
     send(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), (sys.argv[5:] or ["cubic"])[0])
