@@ -12,6 +12,8 @@ export interface TraceSample {
   readonly cwnd: number;
   readonly ssthresh: number;
   readonly rttMs: number;
+  /** The retransmission timeout as it stands, back-off included. */
+  readonly rtoMs: number;
   readonly inFlight: number;
   /** Recovery: `open`, `recovery`, `loss`. */
   readonly state: string;

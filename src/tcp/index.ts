@@ -1,4 +1,4 @@
-export { TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
+export { TCP_DEFAULTS, type TcpConfig, type TcpOptions, type TraceSample } from './config.ts';
 export { Connection, type ConnectionHandler } from './connection.ts';
 export { DirectTcp } from './direct.ts';
 export { endpoint, TcpFlow } from './flow.ts';

@@ -25,6 +25,7 @@ export function trace(
     cwnd: congestion.window,
     ssthresh: congestion.threshold,
     rttMs: recovery.rtt.smoothedMs,
+    rtoMs: recovery.rtt.backedOffMs(recovery.backoffs),
     inFlight: sender.pipe,
     state: recovery.phase === OPEN ? 'open' : recovery.phase === FAST ? 'recovery' : 'loss',
   });

@@ -18,6 +18,7 @@ import type { Conversation } from './conversation.ts';
 import { Draw } from './draw.ts';
 import { Journal } from './journal.ts';
 import { Observer } from './observer.ts';
+import { StallWatch } from './stall-watch.ts';
 
 export interface HostPlan {
   readonly line: LineConditions;
@@ -33,6 +34,7 @@ export interface WorldPlan {
 
 export interface Host {
   readonly stack: DirectStack;
+  readonly stalls: StallWatch;
   readonly line: ImpairedNetif;
   readonly plan: HostPlan;
   /** Its address in words. */
@@ -97,14 +99,23 @@ export class World {
       const sink = sinks?.[i];
       if (sink !== undefined) netif = capture(netif, sink, { clock, collectMs: 1e9 });
       const text = IpAddress.ipv4(address).toString();
+      const stalls = new StallWatch((problem) => journal.violation(`host ${i + 1}: ${problem}`));
       const stack = new DirectStack({
         netif,
         ipv4: `${text}/24`,
         clock,
         random: new SeededRandom(Math.imul(plan.seed, 64) + 2 * i + 2),
-        tcp,
+        tcp: { ...tcp, onTrace: stalls.onTrace },
       });
-      this.hosts.push({ stack, line: impaired, plan: hostPlan, text, lossy: isLossy(line), closed: false });
+      this.hosts.push({
+        stack,
+        stalls,
+        line: impaired,
+        plan: hostPlan,
+        text,
+        lossy: isLossy(line),
+        closed: false,
+      });
     });
   }
 
@@ -193,6 +204,7 @@ export class World {
 
   #watch(): void {
     const now = this.clock.now();
+    for (const { stack, stalls, closed } of this.hosts) if (!closed) stalls.look(stack.tcp.layer, now);
     for (const conversation of this.conversations) {
       if (conversation.done || now - conversation.progressAt <= conversation.options.patienceMs) continue;
       this.journal.violation(
@@ -211,7 +223,7 @@ export class World {
       const statistics = host.stack.statistics();
       const tcp = statistics.tcp as StackStatistics;
       const udp = statistics.udp as StackStatistics;
-      for (const name of ['flows', 'timeWait', 'segmentsInFlight'] as const) {
+      for (const name of ['flows', 'timeWait', 'segmentsInFlight', 'receiveMemory'] as const) {
         if (tcp[name] !== 0) journal.violation(`host ${i + 1}: ${name} ${tcp[name]} at the end`);
       }
       if (udp.sockets !== 0) journal.violation(`host ${i + 1}: ${udp.sockets} UDP sockets at the end`);
