@@ -9,6 +9,7 @@ import { NONE, type SegmentPool } from './recovery/segment-pool.ts';
 import type { Segment } from './segment.ts';
 import { SendQueue } from './send-queue.ts';
 import { advance, after, atOrBefore, before, distance } from './sequence.ts';
+import { WindowValidation } from './validation.ts';
 import { ACK, FIN, PSH } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -69,9 +70,8 @@ export class Sender {
   #smallEnd = 0;
   #smallOutstanding = false;
   /** The window, not the application, is what limits sending since the last ACK. */
-  limited = false;
-  /** Most bytes in flight since the last ACK that moved the window. */
-  #peak = 0;
+  #limited = false;
+  readonly #validation = new WindowValidation();
   lastSentAt = 0;
 
   /** When pacing lets the next segment go; Infinity while it does not hold one back. */
@@ -200,7 +200,7 @@ export class Sender {
       const length = distance(pool.end[id]!, sequence);
       // With nothing in flight one segment may go whatever the window: nothing else would ever open it.
       if (pipe > 0 && room < Math.min(this.segment, length)) {
-        this.limited = true;
+        this.#holdBack();
         return true;
       }
       // A peer that shrank its window gets no more than it says it takes; probes go on by the timer.
@@ -262,7 +262,7 @@ export class Sender {
     const room = this.congestion.window - pipe;
     // A window of less than a segment (its size changes with the options) must not stop all for good.
     if (pipe > 0 && room < Math.min(segment, unsent)) {
-      this.limited = true;
+      this.#holdBack();
       return -1;
     }
     const probe = this.pathProbeLength;
@@ -317,8 +317,7 @@ export class Sender {
     const { recovery } = this;
     recovery.scoreboard.push(sequence, this.next, now);
     recovery.onSent(taken, this.next, this.una, now, selective);
-    const outstanding = this.pipe;
-    if (outstanding > this.#peak) this.#peak = outstanding;
+    this.#validation.sent(this.pipe);
     return true;
   }
 
@@ -422,7 +421,7 @@ export class Sender {
     this.#updateWindow(segment, ack, window);
     this.checkApplicationLimited(now);
     delivery.begin(scoreboard);
-    scoreboard.rate?.begin(this.limited, selective, now);
+    scoreboard.rate?.begin(this.#limited, selective, now);
     const reach = Math.max(this.maxWindow, 0xffff);
     const duplicateBytes = selective
       ? takeSacks(segment.options, ack, this.una, this.next, reach, scoreboard, delivery)
@@ -442,10 +441,10 @@ export class Sender {
     event.echoIsBeforeRetransmission = echoOld;
     event.echoRttMs = echoRttMs;
     event.selective = selective;
-    event.limited = this.#wasLimited();
+    event.limited = this.#validation.mayGrow(this.congestion.window, this.congestion.threshold);
     if (event.acknowledged > 0) {
-      this.limited = false;
-      this.#peak = this.pipe;
+      this.#limited = false;
+      this.#validate(event.acknowledged, now);
     }
     this.congestion.segment = this.segment;
     if (wasOutstanding > 0 || recovery.awaitsReport) recovery.onAck(event, delivery, now);
@@ -457,11 +456,22 @@ export class Sender {
     return moved;
   }
 
-  /** RFC 7661's question in Linux's words: was the window used? In slow start, half of it will do. */
-  #wasLimited(): boolean {
-    if (this.limited) return true;
-    const { congestion } = this;
-    return congestion.window < congestion.threshold && congestion.window < 2 * this.#peak;
+  /** RFC 7661, after SND.UNA has moved on by `acknowledged` bytes. */
+  #validate(acknowledged: number, now: number): void {
+    const validation = this.#validation;
+    const { congestion, recovery, una, next } = this;
+    validation.acknowledged(acknowledged, una, next, this.pipe, recovery.rtt.smoothedMs, now);
+    const isValidated = validation.isValidated(congestion.window);
+    congestion.pipeAck = isValidated ? Number.POSITIVE_INFINITY : validation.pipeAck;
+    if (!isValidated && validation.isStale(now)) {
+      congestion.onUnused(this.#config.initialWindow * this.segment);
+    }
+  }
+
+  /** The window leaves no room for what could go. */
+  #holdBack(): void {
+    this.#limited = true;
+    this.#validation.limited(this.next);
   }
 
   /** The byte of a window probe was taken. */

@@ -60,6 +60,7 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
   #inRecovery = false;
   /** BBR.prior_cwnd: the last known good window. */
   #priorCwnd = 0;
+  pipeAck = Number.POSITIVE_INFINITY;
   /** The state was saved for the recovery that is on, or about to begin. */
   #isSaved = false;
   /** BBR.undo_state: what losses made us leave. */
@@ -232,6 +233,9 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
 
   /** Idleness does not make the model wrong (§5.4.2). */
   onIdle(): void {}
+
+  /** Its rate is measured, and its window follows from that. */
+  onUnused(): void {}
 
   // ---------------------------------------------------------------- losses and marks
 

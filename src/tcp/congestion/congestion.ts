@@ -39,6 +39,11 @@ export interface Congestion {
   readonly sendQuantum: number;
   /** Sender maximum segment size, bytes; the layer above keeps it current. */
   segment: number;
+  /**
+   * RFC 7661's pipeACK, bytes, while it says that less than half of the window is
+   * used; Infinity while the window is borne out. The layer above keeps it current.
+   */
+  pipeAck: number;
   /** Something was newly acknowledged while the window was what limited sending, outside fast recovery. */
   onAck(sample: AckSample): void;
   /** Loss was found by fast retransmit: lowers `threshold`. The window follows by proportional rate reduction. */
@@ -55,4 +60,6 @@ export interface Congestion {
   save(): void;
   /** Nothing was sent for longer than the retransmission timeout (RFC 5681 §4.1). */
   onIdle(initialWindow: number, now: number): void;
+  /** Less than half of the window was used for five minutes (RFC 7661 §4.4.3). */
+  onUnused(initialWindow: number): void;
 }
