@@ -13,7 +13,7 @@ export interface DhcpLease {
   readonly dns: readonly string[];
   readonly domain: string | null;
   readonly search: readonly string[];
-  /** MTU that the server wants on this link; null if it did not say. Told, not obeyed: a netif's MTU is fixed. */
+  /** MTU that the server wants on this link; null if it did not say. From 576 on it is obeyed. */
   readonly mtu: number | null;
   /** `Infinity` for one without end. */
   readonly leaseSeconds: number;

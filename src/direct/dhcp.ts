@@ -42,6 +42,7 @@ export interface DhcpInterfaceOptions extends DhcpOptions {
 const TIMEOUT_MS = 60_000;
 const EVERYBODY = '255.255.255.255';
 const DEFAULT_ROUTE = '0.0.0.0/0';
+const LEAST_MTU = 576;
 /** Unanswered DISCOVERs, of 4 and 8 seconds each, before there is taken to be no server. */
 const LINK_LOCAL_AFTER = 2;
 /** How long `stop` waits for the server's MAC address, so that the RELEASE leaves. */
@@ -79,7 +80,7 @@ export class DhcpInterface {
         send: (message, to) => this.#send(message, to),
         claim: (lease) => void this.#claim(lease),
         renewed: (lease) => {
-          this.#setRoutes(lease);
+          this.#apply(lease);
           options.onLease?.(lease);
         },
         lost: () => this.#lost(),
@@ -215,7 +216,7 @@ export class DhcpInterface {
       return;
     }
     if (turn !== this.#turn) return;
-    this.#setRoutes(lease);
+    this.#apply(lease);
     this.#step(() => this.client.claimed(this.#now));
     this.#ready?.resolve();
     this.#options.onLease?.(lease);
@@ -233,7 +234,15 @@ export class DhcpInterface {
     this.#linkLocalTimer.cancel();
     this.#linkLocalInUse = false;
     this.#clearRoutes();
+    this.#options.network.limitMtu(null);
     return ++this.#turn;
+  }
+
+  #apply(lease: DhcpLease): void {
+    this.#setRoutes(lease);
+    const { mtu } = lease;
+    // Less than every host takes (RFC 1122 §3.3.2) is a mistake, or malice.
+    this.#options.network.limitMtu(mtu !== null && mtu >= LEAST_MTU ? mtu : null);
   }
 
   #setRoutes(lease: DhcpLease): void {

@@ -112,6 +112,11 @@ export class Interface implements NetifHandler {
     });
   }
 
+  /** As `Ipv4.limitMtu`. */
+  limitMtu(mtu: number | null): void {
+    this.#host.ipv4.limitMtu(this.ipv4, mtu);
+  }
+
   /** A route that leaves by this interface; null as `gateway` for what is on the link itself. */
   addRoute(prefix: Prefix, gateway: IpAddress | null, metric?: number): void {
     if (prefix.address.isIpv4) {

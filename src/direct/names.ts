@@ -5,6 +5,7 @@ import type { Mdns } from '../mdns/index.ts';
 import type { Tcp, Udp } from '../stack.ts';
 import type { Clock, Random } from '../time/index.ts';
 import type { DhcpInterface } from './dhcp.ts';
+import type { Dhcp6Interface } from './dhcp6.ts';
 import { parseZoned } from './ipv6.ts';
 import type { Network } from './network.ts';
 
@@ -22,6 +23,7 @@ export interface NamesOptions {
   readonly network: Network;
   /** Of every interface that has its address by DHCP. */
   readonly dhcp: readonly DhcpInterface[];
+  readonly dhcp6: readonly Dhcp6Interface[];
   readonly udp: Udp;
   readonly tcp: Tcp;
   readonly clock: Clock;
@@ -44,17 +46,20 @@ export class Names {
     this.#hosts = hostTable(names.hosts ?? {});
     const leases = () => dhcp.flatMap(({ lease }) => lease ?? []);
     const told = () => network.ipv6?.links.flatMap(({ autoconf }) => autoconf?.dns ?? []) ?? [];
+    const told6 = () => options.dhcp6.flatMap(({ configuration }) => configuration ?? []);
     this.resolver = new Resolver({
       ...options,
       servers: () =>
         names.dns ?? [
           ...leases().flatMap((lease) => lease.dns),
           ...told().flatMap(({ servers }) => servers.map((server) => `${server}`)),
+          ...told6().flatMap(({ dns }) => dns),
         ],
       search: () =>
         names.search ?? [
           ...leases().flatMap((lease) => lease.search),
           ...told().flatMap((dns) => dns.search),
+          ...told6().flatMap(({ search }) => search),
         ],
     });
   }

@@ -8,6 +8,7 @@ import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
 import { type Clock, CryptoRandom, type Random, RealClock, TimerWheel } from '../time/index.ts';
 import { DirectUdp, UdpLayer } from '../udp/index.ts';
 import { DhcpInterface, type DhcpOptions } from './dhcp.ts';
+import { Dhcp6Interface } from './dhcp6.ts';
 import type { Interface, InterfaceConfiguration } from './interface.ts';
 import { type DirectIpv6Options, parseIpv6Options } from './ipv6.ts';
 import { type NameOptions, Names } from './names.ts';
@@ -92,6 +93,8 @@ export class DirectStack implements Stack {
   readonly #timers: TimerWheel;
   readonly #clock: Clock;
   readonly #dhcp: ReadonlyMap<Interface, DhcpInterface>;
+  /** Of the interfaces that listen to routers. */
+  readonly #dhcp6: ReadonlyMap<Interface, Dhcp6Interface>;
   readonly #names: Names;
   /** Null without the option. */
   readonly mdns: Mdns | null;
@@ -161,10 +164,27 @@ export class DirectStack implements Stack {
         return [[by, client] as const];
       }),
     );
+    const shared = { udp: this.#udp, clock, timers: this.#timers, random };
+    this.#dhcp6 = new Map(
+      network.interfaces
+        .filter(({ ipv6 }) => ipv6?.autoconf)
+        .map((by) => [by, new Dhcp6Interface({ ...shared, network: by })]),
+    );
     const dhcp = [...this.#dhcp.values()];
+    const dhcp6 = [...this.#dhcp6.values()];
     const { mdns = false } = options;
     this.mdns = mdns === false ? null : this.#createMdns(mdns === true ? {} : mdns, random);
-    this.#names = new Names({ names: options, network, dhcp, tcp, udp, clock, random, mdns: this.mdns });
+    this.#names = new Names({
+      names: options,
+      network,
+      dhcp,
+      dhcp6,
+      tcp,
+      udp,
+      clock,
+      random,
+      mdns: this.mdns,
+    });
   }
 
   /** Asks the DNS for more than addresses: `SRV`, `TXT`, `PTR`. */
@@ -190,7 +210,8 @@ export class DirectStack implements Stack {
       ...this.network.statistics(),
       tcp: this.#tcp.statistics(),
       udp: this.#udp.statistics(),
-      ...this.#dhcpStatistics(),
+      ...statisticsOf('dhcp', this.#dhcp),
+      ...statisticsOf('dhcp6', this.#dhcp6),
       dns: this.#names.resolver.statistics(),
       ...(this.mdns === null ? {} : { mdns: this.mdns.statistics() }),
       timers: this.#timers.pending,
@@ -214,7 +235,7 @@ export class DirectStack implements Stack {
   async #close(): Promise<void> {
     await this.#drain();
     await this.mdns?.close();
-    await Promise.all([...this.#dhcp.values()].map((dhcp) => dhcp.stop()));
+    await Promise.all([...this.#dhcp.values(), ...this.#dhcp6.values()].map((dhcp) => dhcp.stop()));
     this.#tcp.close();
     this.#udp.close();
     await this.network.close();
@@ -253,13 +274,6 @@ export class DirectStack implements Stack {
     return mdns;
   }
 
-  /** Of the only client there is, or of each by its interface's name. */
-  #dhcpStatistics(): StackStatistics {
-    const [only, ...more] = [...this.#dhcp].map(([{ name }, dhcp]) => [name, dhcp.statistics()] as const);
-    if (only === undefined) return {};
-    return { dhcp: more.length === 0 ? only[1] : Object.fromEntries([only, ...more]) };
-  }
-
   /** Closes every connection in order, and waits a while for the peers to agree. */
   #drain(): Promise<void> {
     const connections = this.#tcp.connections();
@@ -277,6 +291,16 @@ export class DirectStack implements Stack {
       alarm.set(this.#clock.now() + 1);
     });
   }
+}
+
+/** Of the only client there is, or of each by its interface's name. */
+function statisticsOf(
+  section: string,
+  clients: ReadonlyMap<Interface, { statistics(): StackStatistics }>,
+): StackStatistics {
+  const [only, ...more] = [...clients].map(([{ name }, client]) => [name, client.statistics()] as const);
+  if (only === undefined) return {};
+  return { [section]: more.length === 0 ? only[1] : Object.fromEntries([only, ...more]) };
 }
 
 function configurationOf(options: InterfaceOptions): InterfaceConfiguration {

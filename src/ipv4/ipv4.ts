@@ -21,6 +21,7 @@ import {
   getProtocol,
   getTotalLength,
   HEADER,
+  MAX_PACKET,
   MIN_LINK_MTU,
   MORE_FRAGMENTS,
   OFFSET_MASK,
@@ -172,6 +173,13 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     }
     this.#routesChanged();
     this.onAddress?.();
+  }
+
+  /** Sends no packets of more than `mtu` bytes by `link`, if that is less than its device takes; null for no limit. */
+  limitMtu(link: Link, mtu: number | null): void {
+    const most = Math.min(link.ethernet.netif.mtu, MAX_PACKET);
+    link.mtu = mtu === null ? most : Math.min(mtu, most);
+    this.#routesChanged();
   }
 
   addRoute(prefix: Prefix, gateway: IpAddress | null, link: Link, metric?: number): void {

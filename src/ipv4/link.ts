@@ -31,7 +31,8 @@ export class Link implements EtherProtocol {
   readonly arp: Arp;
   /** Of its routes, unless they have their own; of equal prefixes, the route of the lowest is taken. */
   readonly metric: number;
-  readonly mtu: number;
+  /** The device's, or less if we were told so. */
+  mtu: number;
   readonly outbox: Outbox;
   /** The multicast groups that we listen to here. */
   readonly igmp: Igmp;

@@ -107,6 +107,8 @@ export class Autoconf {
   /** A router says that addresses, or other configuration, are to be had by DHCPv6. */
   managed = false;
   otherConfiguration = false;
+  /** Told when a router begins to say so. */
+  onOtherConfiguration: (() => void) | null = null;
   readonly #options: AutoconfOptions;
   readonly #clock: Clock;
   readonly #solicitTimer: Timer;
@@ -181,8 +183,10 @@ export class Autoconf {
   #readHeader(bytes: Uint8Array, start: number, router: IpAddress): void {
     const { host, ndp } = this.#options;
     const flags = bytes[start + ROUTER_FLAGS]!;
+    const knew = this.managed || this.otherConfiguration;
     this.managed = (flags & FLAG_MANAGED) !== 0;
     this.otherConfiguration = (flags & FLAG_OTHER) !== 0;
+    if (!knew && (this.managed || this.otherConfiguration)) this.onOtherConfiguration?.();
     if (bytes[start + HOP_LIMIT] !== 0) host.limitHops(bytes[start + HOP_LIMIT]!);
     const reachableMs = getSeconds(bytes, start + REACHABLE_TIME);
     if (reachableMs !== 0 && reachableMs <= MAX_REACHABLE_MS) ndp.reachableBaseMs = reachableMs;

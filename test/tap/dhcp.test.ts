@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { IpAddress } from '../../src/address/index.ts';
 import type { DhcpLease } from '../../src/dhcp/index.ts';
 import { type DhcpOptions, DirectStack } from '../../src/direct/index.ts';
 import { type Clock, RealClock } from '../../src/time/index.ts';
@@ -106,6 +107,8 @@ describe.skipIf(skip !== null)(`DHCP from dnsmasq${skip === null ? '' : ` (${ski
     const address = leases[0]!.address;
     expect(address).toMatch(/^10\.77\.0\.(5\d|60)$/);
     await host.exec('ping', ['-c', '1', '-W', '2', address]);
+    const path = stack.network.path(IpAddress.parse('192.168.9.1'));
+    expect([path.mtu, path.interfaceMtu]).toEqual([1400, 1400]);
     // The interface stays while dnsmasq reads what came by it.
     const close = vi.spyOn(host.tap, 'close').mockResolvedValue();
     await stack.close();
