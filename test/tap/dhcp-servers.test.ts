@@ -121,7 +121,7 @@ describe.each(Object.entries(SERVERS))('DHCP from %s', (_, { path, start }) => {
   const skip = canTap() ?? (existsSync(path) ? null : `${path} is not installed`);
 
   it.skipIf(skip !== null)(
-    'is refused an address of another network, renews a short lease, and finds another server's when it is over',
+    'is refused an address of another network, renews a short lease, and finds another when it is over',
     async () => {
       const host = kernel();
       const first = await start(host, 50, 60);
@@ -151,7 +151,7 @@ describe.each(Object.entries(SERVERS))('DHCP from %s', (_, { path, start }) => {
       await start(host, 70, 80);
       await until('another address', () => /^10\.77\.0\.(7\d|80)\//.test(`${dhcpOf(stack).address}`), 20_000);
       // One that knows nothing of a lease may refuse it, or keep silent until it is over (RFC 2131 §4.3.2).
-    expect(Number(dhcpOf(stack).naks) + Number(dhcpOf(stack).expirations)).toBe(2);
+      expect(Number(dhcpOf(stack).naks) + Number(dhcpOf(stack).expirations)).toBe(2);
       expect(leases).toContain(null);
       await host.exec('ping', ['-c', '1', '-W', '2', `${dhcpOf(stack).address}`.replace(/\/.*/, '')]);
     },
