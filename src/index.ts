@@ -9,12 +9,14 @@ export {
   type DhcpOptions,
   DirectStack,
   type DirectStackOptions,
+  type ForwardingOptions,
   type InterfaceOptions,
   type MultihomedStackOptions,
   type NameOptions,
 } from './direct/index.ts';
 export { DnsServer, type DnsServerOptions } from './dns/index.ts';
 export { NetError, type NetErrorCode, type NetErrorDetails } from './errors.ts';
+export type { NaptOptions } from './forward/index.ts';
 export { Mdns, type MdnsOptions, type MdnsService } from './mdns/index.ts';
 export type { Netif, NetifCounters, NetifHandler, Offloads } from './netif/index.ts';
 export type {

@@ -1,7 +1,7 @@
 export type { DhcpOptions } from './dhcp.ts';
 export type { Interface } from './interface.ts';
 export type { NameOptions } from './names.ts';
-export { Network, type NetworkOptions, type RouteOptions } from './network.ts';
+export { type ForwardingOptions, Network, type NetworkOptions, type RouteOptions } from './network.ts';
 export {
   DirectStack,
   type DirectStackOptions,

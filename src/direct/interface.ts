@@ -21,6 +21,8 @@ export interface InterfaceConfiguration {
   readonly probe?: boolean;
   /** How this interface has IPv6; null, the default, for not at all. */
   readonly ipv6?: Ipv6Configuration | null;
+  /** A router tells hosts on this link that it is one, and of our /64 prefixes there (RFC 4861 §6.2). Default false. */
+  readonly advertise?: boolean;
   /** Of its routes: among those of equal prefixes, the lowest is taken. By default 0, so that the first interface wins. */
   readonly metric?: number;
 }
@@ -81,6 +83,11 @@ export class Interface implements NetifHandler {
 
   get isUp(): boolean {
     return this.#state === 'up';
+  }
+
+  /** Tells hosts on the link of it; before {@link start}. */
+  becomeRouter(): void {
+    this.ipv6?.becomeRouter(this.#configuration.advertise ?? false);
   }
 
   /** As `Network.start`, for this interface. */
@@ -207,10 +214,19 @@ export class Interface implements NetifHandler {
   }
 }
 
-function ndpStatistics({ ndp, autoconf, groups, output, addresses, routes }: Ipv6Link): StackStatistics {
+function ndpStatistics({
+  ndp,
+  autoconf,
+  router,
+  groups,
+  output,
+  addresses,
+  routes,
+}: Ipv6Link): StackStatistics {
   return {
     ...ndp.counters,
     ...autoconf?.counters,
+    ...router?.counters,
     ...groups.counters,
     outStalled: output.stalled,
     conflicts: addresses.conflicts,

@@ -2,6 +2,7 @@ import { IpAddress, type Prefix } from '../address/index.ts';
 import type { AddressConflict, Arp } from '../arp/index.ts';
 import { NetError } from '../errors.ts';
 import type { Ethernet } from '../ethernet/index.ts';
+import { Ipv4Router, Ipv6Router, Napt, type NaptOptions } from '../forward/index.ts';
 import { Icmp, Icmpv6 } from '../icmp/index.ts';
 import { type GroupSubscription, Loopback, type LoopbackHandler } from '../internet/index.ts';
 import type { GroupLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
@@ -21,14 +22,23 @@ export interface NetworkOptions extends InterfaceConfiguration {
   readonly random: Random;
   /** RFC 1122 §3.2.1.7; 64 by default (IANA's recommendation). */
   readonly defaultTtl?: number;
-  /** RFC 1122 §3.3.4.2; `strong` by default. */
+  /** RFC 1122 §3.3.4.2; by default `strong`, and `weak` for a router. */
   readonly hostModel?: HostModel;
+  /** Passes packets on between the interfaces. Null, the default, for a host. */
+  readonly forwarding?: ForwardingOptions | null;
+  /** Whether a transport of the stack uses a port, so that the translation of others' may not. */
+  readonly isPortInUse?: (protocol: number, port: number) => boolean;
   /** Another station claims an address of ours. */
   readonly onConflict?: (conflict: AddressConflict, by: Interface) => void;
   /** A netif is gone; with an error unless we closed it. The other interfaces go on. */
   readonly onInterfaceDown?: (name: string, error?: Error) => void;
   /** The last netif is gone. */
   readonly onClosed?: (error?: Error) => void;
+}
+
+export interface ForwardingOptions {
+  /** Gives what leaves by one interface that interface's IPv4 address (RFC 4787, RFC 5382, RFC 5508). */
+  readonly napt?: NaptOptions;
 }
 
 export interface RouteOptions {
@@ -51,11 +61,15 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
   readonly ipv6: Ipv6 | null;
   readonly icmpv6: Icmpv6 | null;
   readonly #options: NetworkOptions;
+  #router: Ipv4Router | null = null;
+  #router6: Ipv6Router | null = null;
+  #napt: Napt | null = null;
   #closed = false;
 
   /** Throws `EINVAL` where two interfaces have one name, or IPv6 has too narrow a link. */
   constructor(options: NetworkOptions) {
-    const { clock, timers, random, defaultTtl = 64, hostModel = 'strong', others = [] } = options;
+    const { clock, timers, random, defaultTtl = 64, others = [], forwarding = null } = options;
+    const hostModel = options.hostModel ?? (forwarding === null ? 'strong' : 'weak');
     this.clock = clock;
     this.timers = timers;
     this.random = random;
@@ -88,6 +102,16 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
       : null;
     this.icmpv6 = this.ipv6 === null ? null : new Icmpv6(this.ipv6, clock, random);
     this.interfaces = configurations.map((configuration, index) => new Interface(this, configuration, index));
+    if (forwarding !== null) this.#forward(forwarding);
+  }
+
+  /** Null on a host that forwards nothing. */
+  get router(): Ipv4Router | null {
+    return this.#router;
+  }
+
+  get napt(): Napt | null {
+    return this.#napt;
   }
 
   /** The first interface's. */
@@ -279,6 +303,7 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
       },
       icmp: { ...this.icmp.counters },
       ...this.#statisticsOfIpv6(),
+      ...this.#statisticsOfRouter(),
       interfaces: {
         [this.loopback.name]: { interface: { ...this.loopback.counters } },
         ...Object.fromEntries(this.interfaces.map((one) => [one.name, one.statistics()])),
@@ -307,15 +332,49 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
     };
   }
 
+  #statisticsOfRouter(): StackStatistics {
+    const napt = this.#napt;
+    return {
+      ...(this.#router === null ? {} : { forward: { ...this.#router.counters } }),
+      ...(this.#router6 === null ? {} : { forward6: { ...this.#router6.counters } }),
+      ...(napt === null
+        ? {}
+        : {
+            napt: {
+              ...napt.counters,
+              mappings: napt.mappings.size,
+              created: napt.mappings.created,
+              expired: napt.mappings.expired,
+            },
+          }),
+    };
+  }
+
   /** Stops, and releases the netifs. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     const closing = this.interfaces.map((one) => one.close());
+    this.#napt?.mappings.clear();
     this.loopback.close();
     this.ipv4.close();
     this.ipv6?.close();
     await Promise.all(closing);
+  }
+
+  #forward({ napt }: ForwardingOptions): void {
+    const { ipv4, icmp, ipv6, icmpv6, clock, timers, random } = this;
+    const { isPortInUse = () => false } = this.#options;
+    if (napt !== undefined) {
+      const outside = this.interface(napt.outside).ipv4;
+      this.#napt = new Napt(napt, { outside, clock, timers, random, isPortInUse });
+    }
+    this.#router = new Ipv4Router({ ipv4, icmp, clock, napt: this.#napt });
+    ipv4.forwarder = this.#router;
+    if (ipv6 === null || icmpv6 === null) return;
+    this.#router6 = new Ipv6Router({ ipv6, icmpv6, random });
+    ipv6.receiver.forwarder = this.#router6;
+    for (const one of this.interfaces) one.becomeRouter();
   }
 
   get #first(): Interface {

@@ -1,5 +1,7 @@
 import { IpAddress, Prefix } from '../address/index.ts';
 import type { Resolver } from '../dns/index.ts';
+import { OWN_EPHEMERAL_PORTS } from '../forward/index.ts';
+import { PROTOCOL_TCP } from '../ip.ts';
 import type { HostModel } from '../ipv4/index.ts';
 import { Mdns, type MdnsOptions } from '../mdns/index.ts';
 import type { Netif } from '../netif/netif.ts';
@@ -12,7 +14,7 @@ import { Dhcp6Interface } from './dhcp6.ts';
 import type { Interface, InterfaceConfiguration } from './interface.ts';
 import { type DirectIpv6Options, parseIpv6Options } from './ipv6.ts';
 import { type NameOptions, Names } from './names.ts';
-import { Network } from './network.ts';
+import { type ForwardingOptions, Network } from './network.ts';
 
 /** How long `close` waits for the peers to acknowledge what is left, before it resets them. */
 const CLOSE_GRACE_MS = 2000;
@@ -29,6 +31,8 @@ export interface InterfaceOptions extends DirectIpv6Options {
   readonly dhcp?: DhcpOptions;
   /** IPv4 address of the default router. */
   readonly gateway?: string;
+  /** With `forwarding`: tells hosts on this link that we are a router, and of our /64 prefixes there (RFC 4861 §6.2). Default false. */
+  readonly advertise?: boolean;
   /** Of its routes: among those of equal prefixes, the lowest is taken. 0 by default, so that the first interface wins. */
   readonly metric?: number;
   /**
@@ -48,6 +52,12 @@ export interface HostOptions extends NameOptions {
    * route alone decides where they leave.
    */
   readonly hostModel?: HostModel;
+  /**
+   * Passes packets on between the interfaces, of both families; with `napt`, hosts behind
+   * the stack share its IPv4 address toward the outside. Default false. A router's host
+   * model is `weak` unless told, and with `napt` its own connections use ports from 61,000 on.
+   */
+  readonly forwarding?: ForwardingOptions | boolean;
   /** Told when another station uses our address. */
   readonly onConflict?: (conflict: { readonly address: string; readonly mac: string }) => void;
   /** Told when a netif goes away by itself, by the interface's name. The others go on. */
@@ -104,7 +114,8 @@ export class DirectStack implements Stack {
   /** Throws `TypeError` or `RangeError` for an address that is none, `EINVAL` for interfaces of one name. */
   constructor(options: DirectStackOptions | MultihomedStackOptions) {
     const { clock = new RealClock(), random = new CryptoRandom(), onConflict, onDown } = options;
-    const { ephemeralPorts } = options;
+    const forwarding = options.forwarding === true ? {} : options.forwarding || null;
+    const { ephemeralPorts = forwarding?.napt === undefined ? undefined : OWN_EPHEMERAL_PORTS } = options;
     this.#clock = clock;
     this.#timers = new TimerWheel(clock);
     const interfaces = 'interfaces' in options ? options.interfaces : [options];
@@ -118,6 +129,9 @@ export class DirectStack implements Stack {
       random,
       ...(options.defaultTtl === undefined ? {} : { defaultTtl: options.defaultTtl }),
       ...(options.hostModel === undefined ? {} : { hostModel: options.hostModel }),
+      forwarding,
+      isPortInUse: (protocol, port) =>
+        protocol === PROTOCOL_TCP ? this.#tcp.isListening(port) : this.#udp.isBound(port),
       onConflict: ({ address: contested, mac, outcome }, by) => {
         if (outcome === 'contested' && !contested.includes(':')) this.#dhcp.get(by)?.contested();
         onConflict?.({ address: contested, mac: mac.toString() });
@@ -304,7 +318,7 @@ function statisticsOf(
 }
 
 function configurationOf(options: InterfaceOptions): InterfaceConfiguration {
-  const { netif, name, ipv4, gateway, metric, probeAddress = false } = options;
+  const { netif, name, ipv4, gateway, metric, probeAddress = false, advertise = false } = options;
   const address = ipv4 === undefined || ipv4 === 'dhcp' ? null : Prefix.parse(ipv4);
   if (address?.address.isIpv4 === false) throw new TypeError(`not an IPv4 address: ${ipv4}`);
   return {
@@ -314,6 +328,7 @@ function configurationOf(options: InterfaceOptions): InterfaceConfiguration {
     gateway: gateway === undefined ? null : IpAddress.parse(gateway),
     probe: probeAddress,
     ipv6: parseIpv6Options(options),
+    advertise,
     ...(metric === undefined ? {} : { metric }),
   };
 }

@@ -16,9 +16,14 @@ import type { Clock, Random } from '../time/index.ts';
 import { ReceivedError } from './errors.ts';
 import { ErrorLimiter } from './limiter.ts';
 import {
+  CODE_FRAGMENTATION_NEEDED,
+  CODE_HOST_UNREACHABLE,
+  CODE_NET_UNREACHABLE,
   CODE_PORT_UNREACHABLE,
   CODE_PROTOCOL_UNREACHABLE,
   CODE_REASSEMBLY_TIME,
+  CODE_REDIRECT_HOST,
+  CODE_TTL,
   DESTINATION_UNREACHABLE,
   ECHO_REPLY,
   ECHO_REQUEST,
@@ -59,6 +64,7 @@ export interface IcmpCounters {
   icmpOutDestUnreachs: number;
   icmpOutTimeExcds: number;
   icmpOutParmProbs: number;
+  icmpOutRedirects: number;
   icmpOutEchos: number;
   icmpOutEchoReps: number;
   /** Errors and echo replies not sent: too many per second. */
@@ -95,6 +101,7 @@ export class Icmp implements IpProtocol, ErrorSender {
     icmpOutDestUnreachs: 0,
     icmpOutTimeExcds: 0,
     icmpOutParmProbs: 0,
+    icmpOutRedirects: 0,
     icmpOutEchos: 0,
     icmpOutEchoReps: 0,
     icmpOutLimited: 0,
@@ -213,6 +220,36 @@ export class Icmp implements IpProtocol, ErrorSender {
     if (this.#sendError(packet, TIME_EXCEEDED, CODE_REASSEMBLY_TIME, 0)) this.counters.icmpOutTimeExcds++;
   }
 
+  // ---- for a router, about packets that it does not pass on
+
+  netUnreachable(packet: Ipv4Packet): void {
+    if (this.#sendError(packet, DESTINATION_UNREACHABLE, CODE_NET_UNREACHABLE, 0)) {
+      this.counters.icmpOutDestUnreachs++;
+    }
+  }
+
+  hostUnreachable(packet: Ipv4Packet): void {
+    if (this.#sendError(packet, DESTINATION_UNREACHABLE, CODE_HOST_UNREACHABLE, 0)) {
+      this.counters.icmpOutDestUnreachs++;
+    }
+  }
+
+  /** RFC 1191 §4. */
+  fragmentationNeeded(packet: Ipv4Packet, mtu: number): void {
+    if (this.#sendError(packet, DESTINATION_UNREACHABLE, CODE_FRAGMENTATION_NEEDED, mtu)) {
+      this.counters.icmpOutDestUnreachs++;
+    }
+  }
+
+  timeExceeded(packet: Ipv4Packet): void {
+    if (this.#sendError(packet, TIME_EXCEEDED, CODE_TTL, 0)) this.counters.icmpOutTimeExcds++;
+  }
+
+  /** RFC 1812 §5.2.7.2: `gateway` is nearer to the packet's destination than we are. */
+  redirect(packet: Ipv4Packet, gateway: IpAddress): void {
+    if (this.#sendError(packet, REDIRECT, CODE_REDIRECT_HOST, gateway.w3)) this.counters.icmpOutRedirects++;
+  }
+
   #receiveError(packet: IpPacket): void {
     const { bytes, start, end } = packet.frame;
     const error = this.#received;
@@ -277,10 +314,11 @@ export class Icmp implements IpProtocol, ErrorSender {
     return true;
   }
 
-  /** To the packet's source, from the address it was sent to. Null where no route leads back. */
-  #pathBack(packet: IpPacket): IpPath | null {
-    if (!this.#ipv4.hasWay(packet.source, packet.destination)) return null;
-    return this.#ipv4.path(packet.source, packet.destination);
+  /** To the packet's source, from the address it was sent to or, if that is another's, from that of the interface (RFC 1812 §4.3.2.4). Null where no route leads back. */
+  #pathBack({ source, destination }: IpPacket): IpPath | null {
+    const from = this.#ipv4.isLocal(destination) ? destination : this.#ipv4.sourceOf(source);
+    if (from === null || !this.#ipv4.hasWay(source, from)) return null;
+    return this.#ipv4.path(source, from);
   }
 }
 

@@ -9,7 +9,11 @@ export const PARAMETER_PROBLEM = 4;
 export const ECHO_REQUEST = 128;
 export const ECHO_REPLY = 129;
 
+export const CODE_NO_ROUTE = 0;
+export const CODE_BEYOND_SCOPE = 2;
+export const CODE_ADDRESS_UNREACHABLE = 3;
 export const CODE_PORT_UNREACHABLE = 4;
+export const CODE_HOP_LIMIT = 0;
 export const CODE_REASSEMBLY_TIME = 1;
 export const CODE_UNRECOGNIZED_NEXT_HEADER = 1;
 

@@ -22,6 +22,10 @@ import type { Clock, Random } from '../time/index.ts';
 import type { EchoListener } from './icmp.ts';
 import { ReceivedIcmpv6Error } from './icmpv6-errors.ts';
 import {
+  CODE_ADDRESS_UNREACHABLE,
+  CODE_BEYOND_SCOPE,
+  CODE_HOP_LIMIT,
+  CODE_NO_ROUTE,
   CODE_PORT_UNREACHABLE,
   CODE_REASSEMBLY_TIME,
   DESTINATION_UNREACHABLE,
@@ -57,6 +61,7 @@ export interface Icmpv6Counters {
   /** Not sent: the device was full, or there was no way. */
   icmp6OutErrors: number;
   icmp6OutDestUnreachs: number;
+  icmp6OutPktTooBigs: number;
   icmp6OutTimeExcds: number;
   icmp6OutParmProblems: number;
   icmp6OutEchos: number;
@@ -81,6 +86,7 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
     icmp6OutMsgs: 0,
     icmp6OutErrors: 0,
     icmp6OutDestUnreachs: 0,
+    icmp6OutPktTooBigs: 0,
     icmp6OutTimeExcds: 0,
     icmp6OutParmProblems: 0,
     icmp6OutEchos: 0,
@@ -151,6 +157,9 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
       case NEIGHBOUR_ADVERTISEMENT:
         packet.link?.ndp.receiveAdvertisement(packet);
         return;
+      case ROUTER_SOLICITATION:
+        packet.link?.router?.receiveSolicitation(packet);
+        return;
       case ROUTER_ADVERTISEMENT:
         packet.link?.autoconf?.receive(packet);
         return;
@@ -216,6 +225,34 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
     if (this.#sendError(packet, TIME_EXCEEDED, CODE_REASSEMBLY_TIME, 0, false)) {
       this.counters.icmp6OutTimeExcds++;
     }
+  }
+
+  // ---- for a router, about packets that it does not pass on
+
+  noRoute(packet: Ipv6Packet): void {
+    this.#unreachable(packet, CODE_NO_ROUTE);
+  }
+
+  beyondScope(packet: Ipv6Packet): void {
+    this.#unreachable(packet, CODE_BEYOND_SCOPE);
+  }
+
+  addressUnreachable(packet: Ipv6Packet): void {
+    this.#unreachable(packet, CODE_ADDRESS_UNREACHABLE);
+  }
+
+  /** RFC 4443 §3.2: told even to whoever sent to a group. */
+  packetTooBig(packet: Ipv6Packet, mtu: number): void {
+    if (this.#sendError(packet, PACKET_TOO_BIG, 0, mtu, true)) this.counters.icmp6OutPktTooBigs++;
+  }
+
+  timeExceeded(packet: Ipv6Packet): void {
+    if (this.#sendError(packet, TIME_EXCEEDED, CODE_HOP_LIMIT, 0, false)) this.counters.icmp6OutTimeExcds++;
+  }
+
+  #unreachable(packet: Ipv6Packet, code: number): void {
+    if (this.#sendError(packet, DESTINATION_UNREACHABLE, code, 0, false))
+      this.counters.icmp6OutDestUnreachs++;
   }
 
   #receiveError(packet: Ipv6Packet): void {
@@ -286,9 +323,10 @@ export class Icmpv6 implements IpProtocol, Ipv6ErrorSender {
     this.counters.icmp6OutMsgs++;
   }
 
-  /** To the packet's source, from the address it was sent to or, if that is a group, from one of ours. Null where no route leads back. */
+  /** To the packet's source, from the address it was sent to or, if that is a group or another's, from one of ours. Null where no route leads back. */
   #pathBack(packet: Ipv6Packet): IpPath | null {
-    const from = packet.isGroup ? this.#ipv6.sourceOf(packet.source)?.address : packet.destination;
+    const isOurs = this.#ipv6.isLocal(packet.destination);
+    const from = isOurs ? packet.destination : this.#ipv6.sourceOf(packet.source)?.address;
     if (from === undefined || !this.#ipv6.hasWay(packet.source, from)) return null;
     return this.#ipv6.path(packet.source, from);
   }

@@ -21,9 +21,14 @@ export const ECHO_REQUEST = 8;
 export const TIME_EXCEEDED = 11;
 export const PARAMETER_PROBLEM = 12;
 
+export const CODE_NET_UNREACHABLE = 0;
+export const CODE_HOST_UNREACHABLE = 1;
 export const CODE_PROTOCOL_UNREACHABLE = 2;
 export const CODE_PORT_UNREACHABLE = 3;
+export const CODE_FRAGMENTATION_NEEDED = 4;
+export const CODE_TTL = 0;
 export const CODE_REASSEMBLY_TIME = 1;
+export const CODE_REDIRECT_HOST = 1;
 
 export function getType(bytes: Uint8Array, message: number): number {
   return bytes[message + TYPE]!;
@@ -74,4 +79,9 @@ export function isError(type: number): boolean {
     (type >= 9 && type <= 10) ||
     (type >= 13 && type <= 18)
   );
+}
+
+/** Echo requests and replies: the queries that are still in use, and have an identifier. */
+export function isQuery(type: number): boolean {
+  return type === ECHO_REPLY || type === ECHO_REQUEST;
 }

@@ -78,6 +78,11 @@ export class Outbox {
     this.completesChecksums = ethernet.netif.transmit.checksum === 'partial';
   }
 
+  /** Whether nothing waits for the device. */
+  get isEmpty(): boolean {
+    return this.#backlog.length === 0;
+  }
+
   /** Space in our own memory for a packet of `total` bytes; null while too much waits for the device. */
   reserve(total: number): Frame | null {
     // The backlog is there because the device is full, so its `writable` will come.

@@ -61,6 +61,15 @@ export interface ErrorSender {
  */
 export type HostModel = 'strong' | 'weak';
 
+/** A router, which takes packets that are for others. */
+export interface Ipv4Forwarder {
+  /**
+   * A sound packet from a link, `isForUs` or not: true if it is dealt with. Packets
+   * that are not for us are counted and dropped if it is not.
+   */
+  take(packet: Ipv4Packet, link: Link, isForUs: boolean): boolean;
+}
+
 export interface Ipv4Options {
   readonly clock: Clock;
   readonly timers: TimerWheel;
@@ -86,6 +95,8 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     ipInMcastPkts: 0,
   };
   readonly routes = new RoutingTable();
+  /** Null on a host that forwards nothing. */
+  forwarder: Ipv4Forwarder | null = null;
   readonly egress: Egress;
   readonly reassembly: Reassembly;
   readonly pathMtu: PathMtuCache;
@@ -291,7 +302,9 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     const { destination } = packet;
     const mayBeUnspecified =
       destination.isLimitedBroadcast || (destination.isMulticast && packet.protocol === PROTOCOL_IGMP);
-    if (!isWireSource(bytes, start, mayBeUnspecified) || !this.#isForUs(packet, link)) {
+    const { forwarder } = this;
+    const isForUs = isWireSource(bytes, start, mayBeUnspecified) && this.#isForUs(packet, link);
+    if (!isForUs && forwarder === null) {
       counters.ipInAddrErrors++;
       return;
     }
@@ -304,6 +317,13 @@ export class Ipv4 implements LinkReceiver, WayFinder {
           counters.ipInHdrErrors++;
           this.#errors?.parameterProblem(packet, options);
         }
+        return;
+      }
+    }
+    if (forwarder !== null) {
+      if (forwarder.take(packet, link, isForUs)) return;
+      if (!isForUs) {
+        counters.ipInAddrErrors++;
         return;
       }
     }

@@ -13,6 +13,7 @@ import { Groups } from './groups.ts';
 import { InterfaceIds } from './interface-id.ts';
 import { Ndp } from './ndp.ts';
 import type { OwnAddress } from './own-address.ts';
+import { RouterSide } from './router-side.ts';
 import { RoutingTable } from './routes.ts';
 import { ALL_NODES, isLinkLocal } from './scope.ts';
 import { HEADER, MIN_MTU } from './wire.ts';
@@ -77,6 +78,8 @@ export class Link implements EtherProtocol, AddressTableHost, AutoconfHost {
   readonly routes: RoutingTable;
   /** Null if routers are not listened to. */
   readonly autoconf: Autoconf | null;
+  /** Null on a host that forwards nothing. */
+  router: RouterSide | null = null;
   readonly #options: LinkOptions;
   readonly #ids: InterfaceIds;
   #linkLocal: OwnAddress | null = null;
@@ -162,11 +165,20 @@ export class Link implements EtherProtocol, AddressTableHost, AutoconfHost {
       );
     }
     this.autoconf?.start(delayMs);
+    this.router?.start();
     this.#checkStarted();
     return started;
   }
 
+  /** Forwards packets from now on, and tells hosts so; with `advertises`, also who has not asked. */
+  becomeRouter(advertises: boolean): void {
+    const { clock, timers, random } = this.#options;
+    this.ndp.isRouter = true;
+    this.router = new RouterSide(this, clock, timers, random, advertises);
+  }
+
   close(): void {
+    this.router?.close();
     this.#starting?.reject(new NetError('ENETDOWN', { syscall: 'bind', reason: 'closed' }));
     this.#starting = null;
     this.autoconf?.close();

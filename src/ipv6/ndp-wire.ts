@@ -18,6 +18,8 @@ export const FLAG_ROUTER = 0x80;
 export const FLAG_SOLICITED = 0x40;
 export const FLAG_OVERRIDE = 0x20;
 
+export const REDIRECT_LENGTH = 40;
+
 export const ROUTER_SOLICITATION_LENGTH = 8;
 export const ROUTER_ADVERTISEMENT_LENGTH = 16;
 export const HOP_LIMIT = 4;
@@ -31,6 +33,7 @@ export const RETRANS_TIMER = 12;
 export const OPTION_SOURCE_MAC = 1;
 export const OPTION_TARGET_MAC = 2;
 export const OPTION_PREFIX = 3;
+export const OPTION_REDIRECTED = 4;
 export const OPTION_MTU = 5;
 /** RFC 3971 §5.3.2, used by RFC 7527. */
 export const OPTION_NONCE = 14;

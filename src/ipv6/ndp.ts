@@ -90,6 +90,8 @@ export class Ndp implements NeighbourHost<IpAddress> {
   /** As advertised by a router, or RFC 4861 §10's. */
   retransmitMs = RETRANSMIT_MS;
   reachableBaseMs = REACHABLE_MS;
+  /** We forward packets, and say so (RFC 4861 §4.4). */
+  isRouter = false;
   readonly #zone: number;
   readonly #output: ControlOutput;
   readonly #clock: Clock;
@@ -325,7 +327,7 @@ export class Ndp implements NeighbourHost<IpAddress> {
     if (frame === null) return;
     const { bytes, start } = frame;
     bytes[start + TYPE] = NEIGHBOUR_ADVERTISEMENT;
-    bytes[start + FLAGS] = flags;
+    bytes[start + FLAGS] = this.isRouter ? flags | FLAG_ROUTER : flags;
     target.writeIpv6(bytes, start + TARGET);
     writeMac(bytes, start + NEIGHBOUR_MESSAGE, OPTION_TARGET_MAC, this.#output.mac);
     this.#output.commit(frame, target, destination, mac, LINK_HOP_LIMIT);

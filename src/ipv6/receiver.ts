@@ -52,6 +52,12 @@ export interface ErrorSender {
   reassemblyTimeExceeded(packet: Ipv6Packet): void;
 }
 
+/** A router, which takes packets that are for others. */
+export interface Ipv6Forwarder {
+  /** A packet that is not for us: true if it is dealt with, else it is counted and dropped. */
+  take(packet: Ipv6Packet, link: Link): boolean;
+}
+
 /** What happens to a received packet: checks, extension headers, reassembly, and the transport. */
 export class Receiver {
   readonly counters: ReceiveCounters = {
@@ -67,6 +73,8 @@ export class Receiver {
   };
   readonly reassembly: Reassembly;
   errors: ErrorSender | null = null;
+  /** Null on a host that forwards nothing. */
+  forwarder: Ipv6Forwarder | null = null;
   readonly #links: readonly Link[];
   readonly #strong: boolean;
   readonly #protocols: readonly (IpProtocol | undefined)[];
@@ -105,7 +113,7 @@ export class Receiver {
     frame.end = end;
     const packet = this.#packet.read(frame, toLinkGroup, link);
     if (!this.#isForUs(packet, link)) {
-      counters.ip6InAddrErrors++;
+      if (this.forwarder?.take(packet, link) !== true) counters.ip6InAddrErrors++;
       return;
     }
     this.#unfold(packet);

@@ -4,3 +4,4 @@ export { DirectTcp } from './direct.ts';
 export { endpoint, TcpFlow } from './flow.ts';
 export { ListenSocket } from './listener.ts';
 export { type TcpConnectOptions, TcpLayer, type TcpLayerOptions, type TcpListenOptions } from './tcp.ts';
+export * as tcpWire from './wire.ts';

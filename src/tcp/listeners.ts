@@ -36,6 +36,11 @@ export class ListenerTable {
     return wildcard;
   }
 
+  /** Whether anybody listens on `port`, at whatever address. */
+  has(port: number): boolean {
+    return this.#byPort.has(port);
+  }
+
   all(): ListenSocket[] {
     return [...this.#byPort.values()].flat();
   }

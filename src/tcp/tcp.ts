@@ -207,6 +207,11 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
 
   // ---------------------------------------------------------------- receiving
 
+  /** Whether anybody listens on `port`, at whatever address. */
+  isListening(port: number): boolean {
+    return this.#listeners.has(port);
+  }
+
   receive(packet: IpPacket): void {
     const { frame } = packet;
     this.counters.inSegs++;

@@ -102,6 +102,11 @@ export class UdpLayer implements IpProtocol {
     return socket;
   }
 
+  /** Whether a socket has `port`, at whatever address. */
+  isBound(port: number): boolean {
+    return this.#ports.at(port) !== undefined;
+  }
+
   receive(packet: IpPacket): void {
     const { frame } = packet;
     const { bytes, start } = frame;
