@@ -33,13 +33,14 @@ export function interpret<T extends DnsType>(message: Message, name: string, typ
     owner = alias.data.toLowerCase();
   }
   const negative = negativeTtl(authorities, owner);
-  if (rcode === 'NXDOMAIN' || negative !== null) {
-    return { kind: 'absent', ttl: Math.min(ttl, negative ?? 0) };
+  const exists = rcode !== 'NXDOMAIN';
+  if (!exists || negative !== null) {
+    return { kind: 'absent', exists, ttl: Math.min(ttl, negative ?? 0) };
   }
   if (owner !== name) return { kind: 'alias', target: owner, ttl };
   // A referral: this server does not resolve for us.
   if (authorities.some((record) => record.type === 'NS')) return { kind: 'failure', rcode: 'REFERRAL' };
-  return { kind: 'absent', ttl: 0 };
+  return { kind: 'absent', exists, ttl: 0 };
 }
 
 /** RFC 2308 §5: the least of the SOA's own TTL and its last field; null without the SOA of a zone that `name` is in. */

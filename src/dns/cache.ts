@@ -37,7 +37,8 @@ export class DnsCache {
     this.#entries.delete(key);
     if (entry.expiresAt <= this.#clock.now()) return null;
     this.#entries.set(key, entry);
-    return entry.outcome as Exclude<Outcome<T>, { kind: 'failure' }>;
+    const ttl = Math.ceil((entry.expiresAt - this.#clock.now()) / 1000);
+    return { ...entry.outcome, ttl } as Exclude<Outcome<T>, { kind: 'failure' }>;
   }
 
   set(name: string, type: DnsType, outcome: Remembered): void {

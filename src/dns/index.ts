@@ -5,4 +5,4 @@ export { normalize as normalizeName, reverseName } from './names.ts';
 export { Resolver, type ResolverOptions } from './resolver.ts';
 export { DnsServer, type DnsServerOptions, type ZoneRecord } from './server.ts';
 export { endOfName } from './sound.ts';
-export type { DnsData, DnsType, SrvData } from './types.ts';
+export type { DnsAnswer, DnsData, DnsType, SrvData } from './types.ts';

@@ -6,7 +6,7 @@ import { DnsCache, type Remembered } from './cache.ts';
 import { Exchange, type ExchangeCounters, parseServer, type Server, type Transport } from './exchange.ts';
 import { decode } from './message.ts';
 import { candidates, normalize, reverseName } from './names.ts';
-import type { DnsData, DnsType, Outcome } from './types.ts';
+import type { DnsAnswer, DnsData, DnsType, Outcome } from './types.ts';
 
 export interface ResolverOptions extends Transport {
   /** Addresses of the servers to ask, the best first; asked for with every question, since DHCP may change them. */
@@ -20,6 +20,7 @@ export interface ResolverOptions extends Transport {
 const TIMEOUT_MS = 1000;
 const ROUNDS = 3;
 const CACHE_ENTRIES = 1000;
+const ABSENT = { data: [], ttl: 0, exists: false } as const;
 /** Questions under way at once; more are refused, so that a loop of an application's fills no memory. */
 const MAX_PENDING = 256;
 
@@ -64,7 +65,7 @@ export class Resolver {
   async lookup(hostname: string, types: readonly ('A' | 'AAAA')[]): Promise<string[]> {
     for (const name of candidates(hostname, this.#options.search?.() ?? [])) {
       const answers = await Promise.allSettled(types.map((type) => this.#resolve(name, type)));
-      const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+      const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.data : []));
       if (found.length > 0) return found;
       // RFC 3484's old bug: a failure is not an absence, and another name is no substitute for it.
       for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
@@ -75,9 +76,15 @@ export class Resolver {
   /** The records of one type under `name` itself, aliases followed. Rejects as {@link lookup}. */
   async query<T extends DnsType>(name: string, type: T): Promise<readonly DnsData[T][]> {
     const bare = normalize(name);
-    const data = bare === null ? [] : await this.#resolve(bare, type);
+    const { data } = bare === null ? ABSENT : await this.#resolve(bare, type);
     if (data.length === 0) throw notFound(name);
-    return data;
+    return data as readonly DnsData[T][];
+  }
+
+  /** As {@link query}, but an absence is an answer, and times are told. */
+  find<T extends DnsType>(name: string, type: T): Promise<DnsAnswer<T>> {
+    const bare = normalize(name);
+    return bare === null ? Promise.resolve(ABSENT) : this.#resolve(bare, type);
   }
 
   /** The names of an address. */
@@ -89,18 +96,19 @@ export class Resolver {
     return { ...this.counters, ...this.#exchanged, cached: this.cache.size };
   }
 
-  /** Empty where there are none. */
-  async #resolve<T extends DnsType>(name: string, type: T): Promise<readonly DnsData[T][]> {
+  async #resolve<T extends DnsType>(name: string, type: T): Promise<DnsAnswer<T>> {
     let owner = name;
+    let ttl = Number.POSITIVE_INFINITY;
     for (let length = 0; length < MAX_CHAIN; length++) {
       const outcome = await this.#outcome(owner, type);
-      if (outcome.kind === 'records') return outcome.data;
-      if (outcome.kind === 'absent') return [];
+      ttl = Math.min(ttl, outcome.ttl);
+      if (outcome.kind === 'records') return { data: outcome.data, ttl, exists: true };
+      if (outcome.kind === 'absent') return { data: [], ttl, exists: outcome.exists };
       const target = normalize(outcome.target);
-      if (target === null) return [];
+      if (target === null) return ABSENT;
       owner = target;
     }
-    return [];
+    return ABSENT;
   }
 
   #outcome<T extends DnsType>(name: string, type: T): Promise<Exclude<Outcome<T>, { kind: 'failure' }>> {

@@ -3,10 +3,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DhcpLease } from '../../src/dhcp/index.ts';
-import { DirectStack, type DirectStackOptions } from '../../src/direct/index.ts';
-import { until } from './support/frames.ts';
-import { canTap, KernelHost, type KernelHostOptions } from './support/kernel-host.ts';
+import type { DhcpLease } from '../../../src/dhcp/index.ts';
+import { DirectStack, type DirectStackOptions } from '../../../src/direct/index.ts';
+import { until } from '../support/frames.ts';
+import { canTap, KernelHost, type KernelHostOptions } from '../support/kernel-host.ts';
 
 let folder: string;
 const closings: (() => unknown)[] = [];
