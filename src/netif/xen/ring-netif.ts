@@ -225,10 +225,6 @@ export abstract class RingNetif implements Netif {
     return Math.max(this.#longest, this.receive.segmentation);
   }
 
-  protected sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#clock.alarm(resolve).set(this.#clock.now() + ms));
-  }
-
   /** Something happened at a ring: to be called from the event loop. */
   protected onEvent(): void {
     this.#poller.kick();
@@ -361,12 +357,13 @@ export abstract class RingNetif implements Netif {
 
   /** Until the other end has dealt with what was sent, if it does so in a decent time. */
   async #drain(): Promise<void> {
+    const clock = this.#clock;
     try {
       for (let waited = 0; waited < DRAIN_MS && this.#isUp; waited++) {
         const connection = this.#connection!;
         connection.look();
         if (connection.inFlight === 0) return;
-        await this.sleep(1);
+        await new Promise<void>((resolve) => clock.alarm(resolve).set(clock.now() + 1));
       }
     } catch (error) {
       // A peer that breaks the rules now is left all the same.

@@ -1,6 +1,8 @@
 import { NetError } from '../../../errors.ts';
+import type { Clock } from '../../../time/index.ts';
 import type { DomainId, Xenstore, XenstoreWatch } from '../hypervisor.ts';
 import { readNumbers } from '../keys.ts';
+import { Patience } from '../patience.ts';
 import { Serial } from '../serial.ts';
 import { readState, stateName, writeState, XenbusState } from '../xenbus-state.ts';
 
@@ -45,18 +47,17 @@ export class BackendBus {
   readonly #folder: string;
   readonly #driver: BackendDriver;
   readonly #serial: Serial;
-  readonly #sleep: (ms: number) => Promise<void>;
+  readonly #patience: Patience;
   #watches: XenstoreWatch[] = [];
   #frontend!: FrontendAddress;
   #isUp = false;
   #over = false;
-  #onChange: () => void = () => {};
 
-  constructor(store: Xenstore, folder: string, driver: BackendDriver, sleep: (ms: number) => Promise<void>) {
+  constructor(store: Xenstore, folder: string, driver: BackendDriver, clock: Clock) {
     this.#store = store;
     this.#folder = folder;
     this.#driver = driver;
-    this.#sleep = sleep;
+    this.#patience = new Patience(clock, PATIENCE_MS);
     this.#serial = new Serial(
       () => this.#step(),
       (error) => void this.#fail(error),
@@ -78,7 +79,7 @@ export class BackendBus {
     if (theirs < XenbusState.Initialised) await writeState(store, this.#folder, XenbusState.InitWait);
     else if (theirs < XenbusState.Closing) await writeState(store, this.#folder, XenbusState.Closing);
     const changed = (): void => {
-      this.#onChange();
+      this.#patience.changed();
       this.#serial.kick();
     };
     this.#watches.push(
@@ -178,21 +179,13 @@ export class BackendBus {
     if (from !== to) await writeState(this.#store, this.#folder, to);
   }
 
-  async #awaitClosed(): Promise<void> {
-    let isLate = false;
-    const late = this.#sleep(PATIENCE_MS).then(() => {
-      isLate = true;
-    });
-    while (!isLate) {
-      const change = new Promise<void>((resolve) => {
-        this.#onChange = resolve;
-      });
+  /** Until the frontend has let go of its rings, or for as long as is decent. */
+  #awaitClosed(): Promise<void> {
+    return this.#patience.until(async () => {
       const theirs = await readState(this.#store, this.#frontend.folder);
-      if (theirs === XenbusState.Closed || theirs === XenbusState.Unknown) return;
-      // It begins anew already, and so has let go of its rings.
-      if (theirs === XenbusState.Initialising) return;
-      await Promise.race([change, late]);
-    }
+      // `Initialising`: it begins anew already.
+      return theirs === XenbusState.Closed || theirs <= XenbusState.Initialising;
+    });
   }
 
   #drop(): void {

@@ -58,7 +58,7 @@ export class Netback extends RingNetif {
         disconnect: () => this.detach(),
         gone: (error) => this.gone(error),
       },
-      (ms) => this.sleep(ms),
+      clock,
     );
   }
 

@@ -1,6 +1,8 @@
 import { NetError } from '../../../errors.ts';
+import type { Clock } from '../../../time/index.ts';
 import type { DomainId, Xenstore, XenstoreWatch } from '../hypervisor.ts';
 import { readNumbers } from '../keys.ts';
+import { Patience } from '../patience.ts';
 import { Serial } from '../serial.ts';
 import { parseState, readState, stateName, writeState, XenbusState } from '../xenbus-state.ts';
 
@@ -42,7 +44,7 @@ export class FrontendBus {
   readonly #folder: string;
   readonly #driver: FrontendDriver;
   readonly #serial: Serial;
-  readonly #sleep: (ms: number) => Promise<void>;
+  readonly #patience: Patience;
   #watches: XenstoreWatch[] = [];
   #backend: BackendAddress | null = null;
   #backendWatch: XenstoreWatch | null = null;
@@ -51,14 +53,12 @@ export class FrontendBus {
   #isUp = false;
   #suspended = false;
   #over = false;
-  /** Told of every change while somebody waits. */
-  #onChange: () => void = () => {};
 
-  constructor(store: Xenstore, folder: string, driver: FrontendDriver, sleep: (ms: number) => Promise<void>) {
+  constructor(store: Xenstore, folder: string, driver: FrontendDriver, clock: Clock) {
     this.#store = store;
     this.#folder = folder;
     this.#driver = driver;
-    this.#sleep = sleep;
+    this.#patience = new Patience(clock, PATIENCE_MS);
     this.#serial = new Serial(
       () => this.#step(),
       (error) => void this.#fail(error),
@@ -120,22 +120,12 @@ export class FrontendBus {
   }
 
   /** Until the backend's state is as wanted, or for as long as is decent. */
-  async #await(backend: string, isWanted: (state: XenbusState) => boolean): Promise<void> {
-    let isLate = false;
-    const late = this.#sleep(PATIENCE_MS).then(() => {
-      isLate = true;
-    });
-    while (!isLate) {
-      const change = new Promise<void>((resolve) => {
-        this.#onChange = resolve;
-      });
-      if (isWanted(await readState(this.#store, backend))) return;
-      await Promise.race([change, late]);
-    }
+  #await(backend: string, isWanted: (state: XenbusState) => boolean): Promise<void> {
+    return this.#patience.until(async () => isWanted(await readState(this.#store, backend)));
   }
 
   #changed(): void {
-    this.#onChange();
+    this.#patience.changed();
     this.#serial.kick();
   }
 

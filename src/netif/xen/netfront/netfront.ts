@@ -66,7 +66,7 @@ export class Netfront extends RingNetif {
         },
         gone: (error) => this.gone(error),
       },
-      (ms) => this.sleep(ms),
+      clock,
     );
   }
 

@@ -67,7 +67,9 @@ export class ReceiveSlab {
  */
 export class ReceiveQueue {
   readonly ring: FrontRing;
-  readonly #pages: SharedPages;
+  readonly #references: readonly number[];
+  /** Not a Buffer: views of these are made in half the time. */
+  readonly #bytes: Uint8Array;
   readonly #slab: ReceiveSlab;
   readonly #frame: Frame;
   readonly #counters: NetifCounters;
@@ -90,7 +92,8 @@ export class ReceiveQueue {
     promises: ReceivePromises,
   ) {
     this.ring = ring;
-    this.#pages = pages;
+    this.#references = pages.references;
+    this.#bytes = new Uint8Array(pages.bytes.buffer, pages.bytes.byteOffset, pages.bytes.length);
     this.#slab = slab;
     this.#frame = new Frame(slab.bytes);
     this.#counters = counters;
@@ -238,7 +241,7 @@ export class ReceiveQueue {
     for (let slot = 0; slot < this.#slots; slot++) {
       const from = this.#places[slot]!;
       const length = this.#lengths[slot]!;
-      copy(slab.bytes, end, this.#pages.bytes, from, from + length);
+      copy(slab.bytes, end, this.#bytes, from, from + length);
       end += length;
     }
     this.#frame.reset(slab.bytes, slab.position, end);
@@ -277,7 +280,7 @@ export class ReceiveQueue {
     const place = ring.requestProducer & (ring.size - 1);
     const at = ring.entry(place);
     ring.words[at] = place;
-    ring.words[at + 1] = this.#pages.references[place]!;
+    ring.words[at + 1] = this.#references[place]!;
     ring.requestProducer = (ring.requestProducer + 1) | 0;
   }
 }

@@ -145,7 +145,7 @@ class SimulatedGrants implements Grants {
   }
 
   localMemory(size: number): LocalMemory {
-    return { bytes: allocate(size) };
+    return new SimulatedLocalMemory(size);
   }
 
   copier(domain: DomainId, segments: number): GrantCopier {
@@ -163,6 +163,17 @@ class SimulatedGrants implements Grants {
   }
 }
 
+class SimulatedLocalMemory implements LocalMemory {
+  readonly bytes: Uint8Array;
+  /** The same as no Buffer: views of it are made in half the time. */
+  readonly plain: Uint8Array;
+
+  constructor(size: number) {
+    this.bytes = allocate(size);
+    this.plain = new Uint8Array(this.bytes.buffer, this.bytes.byteOffset, size);
+  }
+}
+
 class Copier implements GrantCopier {
   readonly capacity: number;
   count = 0;
@@ -175,7 +186,7 @@ class Copier implements GrantCopier {
   readonly #lengths: Int32Array;
   readonly #statuses: Int16Array;
   readonly #pushes: Uint8Array;
-  readonly #local: (LocalMemory | null)[];
+  readonly #local: (Uint8Array | null)[];
   readonly #runAll = (): void => {
     for (let i = 0; i < this.count; i++) this.#statuses[i] = this.#runOne(i);
   };
@@ -191,7 +202,7 @@ class Copier implements GrantCopier {
     this.#lengths = new Int32Array(capacity);
     this.#statuses = new Int16Array(capacity);
     this.#pushes = new Uint8Array(capacity);
-    this.#local = new Array<LocalMemory | null>(capacity).fill(null);
+    this.#local = new Array<Uint8Array | null>(capacity).fill(null);
   }
 
   pull(reference: number, offset: number, memory: LocalMemory, at: number, length: number): void {
@@ -228,7 +239,7 @@ class Copier implements GrantCopier {
     this.#positions[i] = at;
     this.#lengths[i] = length;
     this.#pushes[i] = push;
-    this.#local[i] = local;
+    this.#local[i] = (local as SimulatedLocalMemory).plain;
   }
 
   #runOne(i: number): number {
@@ -241,7 +252,7 @@ class Copier implements GrantCopier {
     if (page < 0) return BAD_REFERENCE;
     const there = memory.position(page) + offset;
     const here = this.#positions[i]!;
-    const local = this.#local[i]!.bytes;
+    const local = this.#local[i]!;
     if (push) copy(memory.bytes, there, local, here, here + length);
     else copy(local, here, memory.bytes, there, there + length);
     return COPY_OKAY;

@@ -41,6 +41,7 @@ export class SimulatedMachine {
   readonly #store: SimulatedStore;
   readonly #eventDelayMs: () => number;
   readonly #domains = new Map<DomainId, SimulatedDomain>();
+  #events = 0;
   readonly #remotes = new Map<DomainId, RemoteServer>();
 
   constructor(options: SimulatedMachineOptions = {}) {
@@ -100,6 +101,11 @@ export class SimulatedMachine {
     };
   }
 
+  /** Events that domains of this thread have sent and that were delivered, or will be. */
+  get events(): number {
+    return this.#events;
+  }
+
   get use(): MachineUse {
     let grants = 0;
     let mappings = 0;
@@ -119,6 +125,7 @@ export class SimulatedMachine {
   }
 
   #wake(domain: DomainId, port: number): void {
+    this.#events++;
     this.#domains.get(domain)?.wake(port);
     this.#remotes.get(domain)?.wake(port);
   }

@@ -35,12 +35,7 @@ const PAGE_USED = 1;
 
 /** What is in a free page: whoever finds something else has caught a write through a stale view. */
 const POISON = 0xdb;
-
-/** Where a domain's tables are, in words. */
-export interface Grant {
-  readonly page: number;
-  readonly writable: boolean;
-}
+const POISON_WORD = 0xdbdbdbdb | 0;
 
 /**
  * The memory of a simulated machine: tables and pages in one buffer, so that
@@ -265,11 +260,11 @@ export class MachineMemory {
 
   #clean(page: number): void {
     const at = this.position(page);
-    const bytes = this.#bytes;
-    for (let i = at; i < at + PAGE_SIZE; i++) {
-      if (bytes[i] !== POISON) throw new Error(`page ${page} was written at ${i - at} while it was free`);
+    const words = new Int32Array(this.buffer, at, PAGE_SIZE / 4);
+    for (let i = 0; i < words.length; i++) {
+      if (words[i] !== POISON_WORD) throw new Error(`page ${page} was written at ${i * 4} while it was free`);
     }
-    bytes.fill(0, at, at + PAGE_SIZE);
+    words.fill(0);
     this.#states[page] = PAGE_USED;
   }
 }
