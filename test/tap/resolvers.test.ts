@@ -8,8 +8,8 @@ import { DirectStack } from '../../src/direct/index.ts';
 import { until } from './support/frames.ts';
 import { canTap, KernelHost } from './support/kernel-host.ts';
 
-/** As many addresses as no datagram of ours takes. */
-const MANY = Array.from({ length: 120 }, (_, i) => `10.1.0.${i + 1}`);
+/** More addresses than a datagram of ours takes; bind has at most 100 of a name. */
+const MANY = Array.from({ length: 95 }, (_, i) => `10.1.0.${i + 1}`);
 
 let folder: string;
 const closings: (() => unknown)[] = [];
@@ -145,8 +145,8 @@ describe.each(Object.entries(SERVERS))('DNS from %s', (name, { path, start }) =>
       const asked = counts().queries;
       expect(await stack.resolve('www.test')).toEqual(['10.77.0.80']);
       await expect(stack.resolve('nobody.test')).rejects.toMatchObject({ code: 'ENOTFOUND' });
-      // Both were remembered, but for the search list's second try.
-      expect(counts().queries! - asked!).toBeLessThanOrEqual(1);
+      // Both were remembered; but unbound does not say for how long there is no such name.
+      expect(counts().queries! - asked!).toBe(name === 'bind9' ? 0 : 2);
       stop();
       stack.dns.cache.clear();
       expect(await stack.resolve('www.test')).toEqual(['10.77.0.80']);
