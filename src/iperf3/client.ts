@@ -58,7 +58,11 @@ class Client {
     this.#whenSpent = new Promise((resolve) => {
       this.#spent = resolve;
     });
-    this.#budget = new Budget(test.bytes, test.blocks, test.blockBytes, () => this.#spent());
+    // At once: what comes behind the last byte that was asked for does not count.
+    this.#budget = new Budget(test.bytes, test.blocks, test.blockBytes, () => {
+      this.#stopStreams();
+      this.#spent();
+    });
   }
 
   close(): void {
@@ -177,6 +181,10 @@ class Client {
     return stream;
   }
 
+  #stopStreams(): void {
+    for (const stream of this.#streams) stream.stop();
+  }
+
   async #measure(control: Control) {
     const { clock, cpu, test, intervalSeconds, listener } = this.#options;
     const { omitSeconds, seconds } = test;
@@ -207,7 +215,7 @@ class Client {
     try {
       await within(clock, longestMs, over, () => undefined);
     } finally {
-      for (const stream of this.#streams) stream.stop();
+      this.#stopStreams();
     }
     const measured = measurement.finish();
     await control.sendState(protocol.TEST_END);

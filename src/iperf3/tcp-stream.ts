@@ -91,13 +91,11 @@ export class TcpStream implements TestStream {
 
   async #receive(): Promise<void> {
     const { flow, budget } = this.#options;
-    for (;;) {
-      const chunk = await flow.read();
-      if (chunk === null) break;
-      if (this.#stopped) continue;
-      this.#bytes += chunk.length;
-      budget.received(chunk.length);
-    }
+    await flow.onData((view) => {
+      if (this.#stopped) return;
+      this.#bytes += view.length;
+      budget.received(view.length);
+    });
     if (!this.#stopped) throw new Iperf3Error(`stream ${this.id} ended before the test did`);
   }
 }

@@ -15,7 +15,7 @@ const TEST: TestParameters = {
   parallel: 2,
   seconds: 0,
   omitSeconds: 0,
-  bytes: 8 * MIB,
+  bytes: 64 * MIB,
   blocks: 0,
   blockBytes: 128 * 1024,
   rateBps: 0,
@@ -68,9 +68,9 @@ describe.skipIf(reason !== null)(`iperf3 of Debian over TAP${reason === null ? '
     ['--bidir', 0],
     ['-P 4', 0],
     ['-O 1', 0],
-    ['-u -b 50M', 1],
-    ['-u -b 50M -R --udp-counters-64bit', 1],
-    ['-u -b 20M --bidir', 1],
+    ['-u -b 10M', 1],
+    ['-u -b 10M -R --udp-counters-64bit', 1],
+    ['-u -b 10M --bidir', 1],
   ])('is served: iperf3 -t 1 %s', async (options, udp) => {
     const words = ['-c', '10.77.0.2', '-t', '1', '-J', ...options.split(' ').filter(Boolean)];
     const { stdout } = await host.exec('iperf3', words, { timeout: 15_000 });
@@ -79,8 +79,8 @@ describe.skipIf(reason !== null)(`iperf3 of Debian over TAP${reason === null ? '
     expect(errors).toEqual([]);
     if (options.includes('bidir')) return;
     if (udp === 1) {
-      expect(json.end.sum!.packets).toBeGreaterThan(500);
-      expect(json.end.sum!.lost_packets).toBeLessThan(json.end.sum!.packets / 10);
+      expect(json.end.sum!.packets).toBeGreaterThan(300);
+      expect(json.end.sum!.lost_packets).toBeLessThan(json.end.sum!.packets / 2);
     } else {
       const { sum_sent, sum_received } = json.end;
       expect(sum_received.bytes).toBeGreaterThan(10 * MIB);
