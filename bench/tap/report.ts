@@ -44,6 +44,10 @@ export function chart(results: readonly RaceResult[]): string {
   const compared = results.filter(({ toFloor }) => toFloor !== null);
   const races = [...new Set(compared.map(label))];
   const names = [...new Set(compared.map(({ contestant }) => contestant.name))];
+  const rateOf = (name: string, race: string): string => {
+    const result = compared.find((each) => each.contestant.name === name && label(each) === race)!;
+    return `${text(result.rate)}${result.mode === 'sink' || result.mode === 'source' ? ' Gbit/s' : '/s'}`;
+  };
   const instance = echarts.init(null, null, {
     renderer: 'svg',
     ssr: true,
@@ -51,15 +55,21 @@ export function chart(results: readonly RaceResult[]): string {
     height: 90 + 60 * races.length,
   });
   instance.setOption({
+    animation: false,
     title: { text: 'TCP over TAP, the floor of Node as 1', left: 'center' },
-    legend: { bottom: 0 },
-    grid: { left: 240, right: 60, top: 40, bottom: 50 },
+    legend: { bottom: 0, itemGap: 40 },
+    grid: { left: 240, right: 140, top: 40, bottom: 50 },
     xAxis: { type: 'value', min: 0 },
     yAxis: { type: 'category', data: races, inverse: true },
     series: names.map((name) => ({
       type: 'bar',
       name,
-      label: { show: true, position: 'right', formatter: '{c}' },
+      label: {
+        show: true,
+        position: 'right',
+        formatter: ({ name: race, value }: { name: string; value: number }) =>
+          `${value} (${rateOf(name, race)})`,
+      },
       data: races.map((race) => {
         const result = compared.find((each) => each.contestant.name === name && label(each) === race);
         return result === undefined ? null : Number(result.toFloor!.toFixed(2));
