@@ -21,6 +21,7 @@ export { Mdns, type MdnsOptions, type MdnsService } from './mdns/index.ts';
 export type { Netif, NetifCounters, NetifHandler, Offloads } from './netif/index.ts';
 export type {
   Application,
+  CongestionControl,
   ConnectOptions,
   Datagram,
   DataListener,

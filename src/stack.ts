@@ -31,6 +31,9 @@ export interface StackStatistics {
   readonly [name: string]: number | string | StackStatistics;
 }
 
+/** What decides how much may be in flight: RFC 6582, RFC 9438, draft-ietf-ccwg-bbr. */
+export type CongestionControl = 'newreno' | 'cubic' | 'bbr';
+
 export interface ListenOptions {
   /** 0 takes a free port. */
   readonly port: number;
@@ -38,6 +41,8 @@ export interface ListenOptions {
   readonly host?: string;
   /** Most connections that wait between handshake and `onFlow`; 511 by default. */
   readonly backlog?: number;
+  /** For the flows that are accepted; the stack's by default. The host's sockets keep the host's: `stats.congestionControl` tells. */
+  readonly congestionControl?: CongestionControl;
 }
 
 export interface ConnectOptions {
@@ -47,6 +52,8 @@ export interface ConnectOptions {
   readonly localAddress?: string;
   /** First bytes to send: with the SYN where TCP Fast Open is on and the peer known, else right after the handshake. */
   readonly data?: Uint8Array;
+  /** The stack's by default. The host's sockets keep the host's: `stats.congestionControl` tells. */
+  readonly congestionControl?: CongestionControl;
   /** Gives up with `ETIMEDOUT`; by default when the SYN retries are used up. */
   readonly timeoutMs?: number;
   /** Aborting it rejects with its reason and forgets the connection. */
@@ -122,19 +129,45 @@ export interface Flow extends AsyncIterable<Uint8Array> {
   readonly writable: WritableStream<ArrayBufferView | ArrayBuffer>;
 }
 
-/** A snapshot in the terms of Linux's `tcp_info`. Times in milliseconds, the rest in bytes or counts. */
+/**
+ * A snapshot in the terms of Linux's `tcp_info`. Times in milliseconds, the rest in
+ * bytes or counts; what the host's sockets do not tell is 0.
+ */
 export interface FlowStats {
   readonly state: string;
+  /** Name of the algorithm; `host` where the host decides. */
+  readonly congestionControl: string;
+  /** Loss recovery: none, fast recovery, or after a timeout. */
+  readonly recovery: 'open' | 'fast' | 'loss';
+  /** Agreed on in the handshake. */
+  readonly timestamps: boolean;
+  readonly sack: boolean;
+  readonly ecn: boolean;
+  /** Window scales, ours for sending and the one that we announced; 0 without. */
+  readonly sendScale: number;
+  readonly receiveScale: number;
   readonly rttMs: number;
   readonly rttVarMs: number;
   readonly minRttMs: number;
   readonly rtoMs: number;
+  /** Doublings in `rtoMs`. */
+  readonly backoffs: number;
+  /** Payload of a full-sized segment now; what the peer announced, and what we did. */
   readonly mss: number;
+  readonly peerMss: number;
+  readonly announcedMss: number;
+  /** Bytes of IP packet that the path takes. */
+  readonly pathMtu: number;
   readonly cwnd: number;
   readonly ssthresh: number;
   readonly sendWindow: number;
   readonly receiveWindow: number;
   readonly bytesInFlight: number;
+  /** Of what was sent and not acknowledged: reported as received, and taken for lost. */
+  readonly bytesSacked: number;
+  readonly bytesLost: number;
+  /** Bits per second at which segments are spread; 0 while they are not. */
+  readonly pacingRateBps: number;
   readonly bytesSent: number;
   readonly bytesAcked: number;
   readonly bytesReceived: number;
@@ -144,6 +177,23 @@ export interface FlowStats {
   readonly retransmits: number;
   /** Times that the retransmission timer fired. */
   readonly timeouts: number;
+  /** Fast recoveries, how many reductions were taken back, and tail loss probes. */
+  readonly fastRecoveries: number;
+  readonly spuriousRecoveries: number;
+  readonly lossProbes: number;
+  /** Reports of duplicates by the peer (D-SACK), and whether the path has been seen to reorder. */
+  readonly duplicateReports: number;
+  readonly reorderingSeen: boolean;
+  /** Marks of the path (RFC 3168) that made us reduce. */
+  readonly congestionMarks: number;
+  /** Segments received out of order, and bytes received twice. */
+  readonly segmentsOutOfOrder: number;
+  readonly bytesDuplicate: number;
+  /** Since something was last sent, and last received. */
+  readonly sinceSentMs: number;
+  readonly sinceReceivedMs: number;
+  /** Bytes that `write` took and that were never sent. */
+  readonly bytesUnsent: number;
   /** Bytes that `write` took and that the peer has not acknowledged. */
   readonly sendQueue: number;
   /** Bytes that came in order and that were not read. */

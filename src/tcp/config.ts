@@ -1,3 +1,5 @@
+import type { CongestionControl } from '../stack.ts';
+
 /** One moment of a connection's sender. Sequence numbers count from 0 at the SYN. */
 export interface TraceSample {
   readonly timeMs: number;
@@ -43,7 +45,7 @@ export interface TcpOptions {
   /** RFC 2018. Default true. */
   readonly sack?: boolean;
   /** `newreno` (RFC 6582), `cubic` (RFC 9438) or `bbr` (draft-ietf-ccwg-bbr, version 3). Default `cubic`. */
-  readonly congestionControl?: 'newreno' | 'cubic' | 'bbr';
+  readonly congestionControl?: CongestionControl;
   /**
    * Explicit congestion notification (RFC 3168): `true` asks for it and agrees to
    * it, `passive` only agrees, `false` neither. Default `passive`.
@@ -108,6 +110,11 @@ export interface TcpOptions {
   readonly synCookies?: boolean;
   /** Most connections in TIME-WAIT; the oldest go first. Default 16 384. */
   readonly maxTimeWait?: number;
+  /**
+   * Most connections whose application has closed them and that still have to
+   * deliver or to end; one more is reset, as by Linux's tcp_max_orphans. Default 8192.
+   */
+  readonly maxOrphans?: number;
   /** First and last ephemeral port (RFC 6056 §3.2). Default 32 768..65 535. */
   readonly ephemeralPorts?: readonly [first: number, last: number];
 }
@@ -153,5 +160,6 @@ export const TCP_DEFAULTS: TcpConfig = {
   synQueue: 1024,
   synCookies: true,
   maxTimeWait: 16_384,
+  maxOrphans: 8192,
   ephemeralPorts: [32_768, 65_535],
 };

@@ -153,6 +153,12 @@ export class Connection implements Endpoint, Emitter {
     return states.stateName(this.state);
   }
 
+  /** Bytes of IP packet that go at once: the path's, or what a black hole was found to let through. */
+  get pathMtu(): number {
+    const { pathProbe } = this.sender;
+    return pathProbe === null ? this.path.mtu : Math.min(this.path.mtu, pathProbe.mtu);
+  }
+
   /** SND.MSS that we announce (RFC 9293 §3.7.1): what our interface takes, whatever the path. */
   get announcedMss(): number {
     return Math.min(this.config.maxSegment, this.path.interfaceMtu - this.path.headerLength - HEADER);
@@ -176,6 +182,7 @@ export class Connection implements Endpoint, Emitter {
     if (chunk === null) return null;
     this.accountMemory();
     if (states.receiveIsOpen(this.state)) {
+      this.noteMemory();
       receiver.taken(chunk.length, host, this.sender.recovery.rtt);
       if (receiver.wantsWindowUpdate()) host.schedule(this);
     }
@@ -189,6 +196,13 @@ export class Connection implements Endpoint, Emitter {
     // Two windows keep the network busy while the application is told and answers.
     const wanted = autoTuning ? Math.max(LEAST_SEND_BUFFER, 2 * congestion.window) : sendBuffer;
     return Math.max(0, Math.min(sendBuffer, wanted) - queue.length);
+  }
+
+  /** Tells the receiving half how much memory there is. */
+  noteMemory(): void {
+    const { receiver, host } = this;
+    receiver.frugal = host.isShortOfMemory;
+    receiver.share = host.memoryShare;
   }
 
   /** Tells the stack how much is held for our reader. */
@@ -233,7 +247,14 @@ export class Connection implements Endpoint, Emitter {
   close(): void {
     if (this.state === states.CLOSED || this.detached) return;
     this.detached = true;
+    const { host } = this;
+    host.orphans++;
     if (this.lingerMs === 0 || this.receiver.queue.length > 0) {
+      this.abort();
+      return;
+    }
+    if (host.orphans > this.config.maxOrphans) {
+      host.counters.orphansReset++;
       this.abort();
       return;
     }
@@ -390,7 +411,7 @@ export class Connection implements Endpoint, Emitter {
       (this.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
       (this.selective ? options.sackLength(receiver.sackBlocks(this.timestamps)) : 0);
     const { pathProbe } = sender;
-    const mtu = pathProbe === null ? path.mtu : Math.min(path.mtu, pathProbe.mtu);
+    const mtu = this.pathMtu;
     if (pathProbe !== null) {
       // Whatever the path takes, the peer takes no more than it announced.
       const allowed = Math.min(this.peerMss, this.config.maxSegment) + path.headerLength + HEADER;
@@ -493,6 +514,7 @@ export class Connection implements Endpoint, Emitter {
     if (this.state === states.CLOSED) return;
     this.state = states.CLOSED;
     this.error ??= error;
+    if (this.detached) this.host.orphans--;
     this.#timer.cancel();
     this.host.remove(this);
     countEnded(this, this.host.counters);

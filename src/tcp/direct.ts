@@ -2,6 +2,7 @@ import { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
 import type { ConnectOptions, Flow, Listener, ListenOptions, Tcp } from '../stack.ts';
 import type { Alarm, Clock } from '../time/clock.ts';
+import type { TcpOptions } from './config.ts';
 import type { Connection, ConnectionHandler } from './connection.ts';
 import { interleave, race } from './eyeballs.ts';
 import { endpoint, TcpFlow } from './flow.ts';
@@ -31,6 +32,7 @@ export class DirectTcp implements Tcp {
       port: options.port,
       address,
       ...(options.backlog === undefined ? {} : { backlog: options.backlog }),
+      options: flowOptions(options, 'listen'),
     });
     this.#acceptInto(socket, onFlow);
     const shown = address ?? host ?? IpAddress.ANY_IPV4;
@@ -99,6 +101,7 @@ export class DirectTcp implements Tcp {
       ...(local === undefined ? {} : { local }),
       ...(options.localPort === undefined ? {} : { localPort: options.localPort }),
       ...(options.data === undefined ? {} : { data: options.data }),
+      options: flowOptions(options, 'connect'),
     });
     await this.#opened(connection, timeoutMs, signal);
     return new TcpFlow(connection);
@@ -163,4 +166,14 @@ export class DirectTcp implements Tcp {
     }
     return addresses.map((address) => IpAddress.parse(address));
   }
+}
+
+const CONTROLS: readonly (string | undefined)[] = ['newreno', 'cubic', 'bbr', undefined];
+
+/** What of a call's options is for its flows alone. Throws `EINVAL`. */
+function flowOptions({ congestionControl }: ListenOptions | ConnectOptions, syscall: string): TcpOptions {
+  if (!CONTROLS.includes(congestionControl)) {
+    throw new NetError('EINVAL', { syscall, reason: `there is no congestion control ${congestionControl}` });
+  }
+  return congestionControl === undefined ? {} : { congestionControl };
 }

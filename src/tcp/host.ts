@@ -21,6 +21,10 @@ export interface TcpHost {
   /** Bytes held for applications, bookkeeping included, all connections together. */
   memory: number;
   readonly isShortOfMemory: boolean;
+  /** Bytes that one connection may promise its peer now. */
+  readonly memoryShare: number;
+  /** Connections that the application has closed and that are not over. */
+  orphans: number;
   readonly fastOpenCookies: FastOpenCookies;
   /** Reads the clock anew. */
   touch(): void;
@@ -72,6 +76,8 @@ export interface TcpCounters {
   spuriousRecoveries: number;
   lossProbes: number;
   timeWaitOverflows: number;
+  /** Closed connections that were reset because there were too many. */
+  orphansReset: number;
   /** Segments to no connection and no listener. */
   noPort: number;
 }
@@ -106,6 +112,7 @@ export function tcpCounters(): TcpCounters {
     spuriousRecoveries: 0,
     lossProbes: 0,
     timeWaitOverflows: 0,
+    orphansReset: 0,
     noPort: 0,
   };
 }

@@ -328,7 +328,7 @@ function receiveText(connection: Connection, segment: Segment): void {
     return;
   }
   const heldBefore = receiver.queue.length;
-  receiver.frugal = host.isShortOfMemory;
+  connection.noteMemory();
   receiver.accept(segment, host.keeper, !connection.selective);
   connection.accountMemory();
   if (receiver.finished) onFin(connection);

@@ -65,6 +65,8 @@ export class Receiver {
 
   /** The stack is short of memory: nothing is held out of order, and no window is opened beyond the least. */
   frugal = false;
+  /** Most bytes that the peer may be promised now, for what memory the stack has left. */
+  share = Number.POSITIVE_INFINITY;
 
   /** A duplicate to report first (RFC 2883). */
   #duplicateKnown = false;
@@ -299,12 +301,17 @@ export class Receiver {
   }
 
   #reachableEdge(): number {
-    // Short of memory, the window closes as far as what the peer was promised allows.
-    const limit = this.frugal ? Math.min(this.limit, 4 * this.peerSegment) : this.limit;
+    // As memory runs short, the window closes as far as what the peer was promised allows.
+    const limit = Math.min(this.limit, this.#affordable());
     // Room that the field cannot tell of is nothing to write home about: without scaling, a large buffer
     // would make every ACK call for a window update, and two such ends answer each other for ever.
     const free = Math.min(limit - this.queue.cost, 0xffff << this.shift);
     return advance(this.next, Math.max(free, 0));
+  }
+
+  /** What may be held, memory being what it is: what is held already, and a share of the rest. */
+  #affordable(): number {
+    return Math.max(4 * this.peerSegment, this.frugal ? 0 : this.queue.cost + this.share);
   }
 
   #isWorthwhile(growth: number): boolean {
@@ -321,7 +328,7 @@ export class Receiver {
     const growth = distance(this.#reachableEdge(), this.edge);
     if (growth <= 0 || !this.#isWorthwhile(growth)) return false;
     // A lot of room, or a peer that may be stuck: any window that is not silly helps it.
-    return growth >= this.limit >>> 2 || this.window < 2 * this.peerSegment;
+    return growth >= Math.min(this.limit, this.#affordable()) / 4 || this.window < 2 * this.peerSegment;
   }
 
   /** At the end of a batch: whether an ACK goes out now; otherwise one is put off until `ackDeadline`. */

@@ -152,7 +152,7 @@ export class Sender {
 
   /** When pacing lets something go. */
   #pacedTo(now: number): number {
-    return this.#pacer.readyAt(now, this.#pacingRate(), this.segment);
+    return this.#pacer.readyAt(now, this.pacingRate(), this.segment);
   }
 
   /**
@@ -167,7 +167,7 @@ export class Sender {
   }
 
   /** Bytes per ms; 0 for no pacing. Above the window's own rate, so that pacing never is what limits. */
-  #pacingRate(): number {
+  pacingRate(): number {
     const { congestion, recovery } = this;
     if (congestion.pacingRate > 0) return congestion.pacingRate;
     const { pacing } = this.#config;
@@ -228,7 +228,7 @@ export class Sender {
     this.pathProbe?.repeated(sequence, now);
     scoreboard.retransmitted(id, advance(sequence, length), now);
     recovery.onRetransmitted(length, now, id === scoreboard.first);
-    this.#pacer.onSent(length, now, this.#pacingRate());
+    this.#pacer.onSent(length, now, this.pacingRate());
     return true;
   }
 
@@ -310,7 +310,7 @@ export class Sender {
     }
     this.probeSent = false;
     this.persistAt = NEVER;
-    this.#pacer.onSent(length, now, this.#pacingRate());
+    this.#pacer.onSent(length, now, this.pacingRate());
     this.bytesSent += length;
     this.segmentsSent++;
     this.lastSentAt = now;

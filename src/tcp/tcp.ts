@@ -30,6 +30,9 @@ import { stateName } from './state.ts';
 import { TimeWait, type TimeWaitHost, TimeWaitQueue } from './timewait.ts';
 import * as wire from './wire.ts';
 
+/** No connection is promised more than this part of the memory that is left, so windows close before it is gone. */
+const MEMORY_SHARES = 8;
+
 /** The two ECN bits set (RFC 3168 §5). */
 const CONGESTION_EXPERIENCED = 3;
 
@@ -72,6 +75,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
   readonly config: TcpConfig;
   now: number;
   memory = 0;
+  orphans = 0;
 
   readonly ip: IpLayer;
   readonly #clock: Clock;
@@ -344,6 +348,10 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     return this.memory > this.config.memoryLimit;
   }
 
+  get memoryShare(): number {
+    return Math.max(0, (this.config.memoryLimit - this.memory) / MEMORY_SHARES);
+  }
+
   mayChallenge(): boolean {
     const limit = this.config.challengeAckLimit;
     if (limit === 0) return true;
@@ -440,6 +448,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
       listeners: this.#listeners.all().length,
       segmentsInFlight: this.pool.live,
       receiveMemory: this.memory,
+      orphans: this.orphans,
       states: inState,
     };
   }

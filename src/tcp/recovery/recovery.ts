@@ -64,6 +64,8 @@ export class Recovery {
   #duplicateAcks = 0;
   /** Bytes that duplicate ACKs tell of where there are no SACK blocks. */
   #presumed = 0;
+  /** In flight when the present row of duplicate ACKs began. */
+  #presumable = 0;
 
   /** When the first retransmission of this recovery went out (RFC 3522); Infinity before it. */
   firstRetransmitAt = NEVER;
@@ -93,6 +95,9 @@ export class Recovery {
   timeouts = 0;
   fastRecoveries = 0;
   spuriousRecoveries = 0;
+  /** ACKs that reported a duplicate (D-SACK); reductions because of marks. */
+  duplicateReports = 0;
+  congestionMarks = 0;
 
   constructor(pool: SegmentPool, config: TcpConfig, congestion: Congestion) {
     this.scoreboard = new Scoreboard(pool, congestion.rate);
@@ -113,6 +118,10 @@ export class Recovery {
     return this.#probe.isOutstanding || (this.#canUndo && this.#undoBytes > 0);
   }
 
+  get reorderingSeen(): boolean {
+    return this.#rack.reorderingSeen;
+  }
+
   get probes(): number {
     return this.#probe.sent;
   }
@@ -124,6 +133,8 @@ export class Recovery {
 
   onAck(event: AckEvent, delivery: Delivery, now: number): void {
     const { una, next } = event;
+    // RFC 3465 §2.3: after a timeout, without SACK, one ACK may cover what had arrived long before.
+    const most = this.phase === LOSS && !event.selective ? this.congestion.segment : NEVER;
     // A repaired hole acknowledges what lay above it for long: no sample from such an ACK (RFC 6298 §3).
     if (event.acknowledged > 0 && delivery.isAmbiguous) delivery.sampleSentAt = -1;
     if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
@@ -155,7 +166,7 @@ export class Recovery {
 
     const { congestion } = this;
     if (congestion.controlsRecovery) {
-      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, now));
+      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, now, NEVER));
     } else if (this.phase === FAST) {
       const safe = event.acknowledged > 0 && !foundLoss;
       congestion.window = this.#rate.windowAfter(
@@ -166,7 +177,7 @@ export class Recovery {
         safe,
       );
     } else if (this.#mayGrow(event, delivery) && (event.limited || this.phase === LOSS)) {
-      congestion.onAck(this.#sample(event, delivery, now));
+      congestion.onAck(this.#sample(event, delivery, now, most));
     }
     this.#restartTimers(event, delivery.delivered > 0, now);
   }
@@ -182,13 +193,14 @@ export class Recovery {
   /** The peer echoes a mark of the path (RFC 3168 §6.1.2); during a recovery the window is reduced already. */
   onCongestionMark(una: number, next: number, now: number): void {
     if (this.phase !== OPEN) return;
+    this.congestionMarks++;
     this.#canUndo = false;
     this.congestion.save();
     this.congestion.onCongestionMark(this.pipe(una, next), now);
   }
 
-  #sample(event: AckEvent, delivery: Delivery, now: number): AckSample {
-    SAMPLE.bytes = delivery.delivered;
+  #sample(event: AckEvent, delivery: Delivery, now: number, most: number): AckSample {
+    SAMPLE.bytes = Math.min(delivery.delivered, most);
     SAMPLE.now = now;
     SAMPLE.rttMs = delivery.sampleSentAt >= 0 ? now - delivery.sampleSentAt : -1;
     SAMPLE.smoothedRttMs = this.rtt.smoothedMs;
@@ -201,6 +213,7 @@ export class Recovery {
 
   #onDuplicateReports(event: AckEvent): void {
     if (event.duplicateBytes === 0) return;
+    this.duplicateReports++;
     if (this.phase === OPEN && this.#probe.takesDuplicate()) return;
     this.#rack.onDuplicateReported(event.next);
     // Before anything was sent again, a duplicate is the network's.
@@ -223,8 +236,11 @@ export class Recovery {
       this.#duplicateAcks++;
       if (!event.selective) {
         const { segment } = this.congestion;
-        const most = Math.max(0, distance(event.next, event.una) - segment);
-        const presumed = Math.min(this.#presumed + segment, most);
+        const outstanding = distance(event.next, event.una);
+        // RFC 5681 §3.2: who only repeats itself stands for no more than what was in flight when it began.
+        if (this.#duplicateAcks === 1) this.#presumable = outstanding;
+        const most = Math.max(0, Math.min(outstanding, this.#presumable) - segment);
+        const presumed = Math.min(this.#presumed + segment, Math.max(most, this.#presumed));
         delivery.delivered += presumed - this.#presumed;
         this.congestion.rate?.onPresumed(presumed - this.#presumed);
         this.#presumed = presumed;
