@@ -205,9 +205,9 @@ export class Connection implements Endpoint, Emitter {
     receiver.share = host.memoryShare;
   }
 
-  /** Tells the stack how much is held for our reader. */
+  /** Tells the stack how much is held for our reader; what a connection that is over has left is the reader's own. */
   accountMemory(): void {
-    const { held } = this.receiver;
+    const held = this.isOver ? 0 : this.receiver.held;
     this.host.memory += held - this.#accounted;
     this.#accounted = held;
   }

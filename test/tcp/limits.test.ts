@@ -105,6 +105,17 @@ describe('short of memory (memoryLimit)', () => {
     expect(again!.sack).toHaveLength(1);
   });
 
+  it('does not count what an application left unread of a connection that is over', () => {
+    const lab = new Lab();
+    const peer = lab.accepted();
+    peer.send('A', { data: text(5000) });
+    expect(lab.layer.memory).toBeGreaterThanOrEqual(5000);
+    peer.send('R');
+    expect(lab.layer.memory).toBe(0);
+    expect(peer.readAll()).toBe(text(5000));
+    expect(lab.layer.memory).toBe(0);
+  });
+
   it('many flows that are read late all arrive whole, and all memory is given back', async () => {
     const clock = new VirtualClock();
     const random = new SeededRandom(5);
