@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { IpAddress, Prefix } from '../address/index.ts';
+import { BUILD_OPTIONS, type BuildOptions, readBuild } from './build-arguments.ts';
 import { UsageError } from './errors.ts';
 import { type HelpTopic, isHelpTopic } from './help.ts';
 import { type ImpairSpec, parseImpairment } from './impairment.ts';
@@ -61,6 +62,7 @@ export type Command =
   | { readonly kind: 'run'; readonly options: RunOptions }
   | { readonly kind: 'run-workers'; readonly options: WorkerRunOptions; readonly workers: number }
   | { readonly kind: 'iperf3'; readonly stack: StackOptions; readonly test: Iperf3Options }
+  | { readonly kind: 'build'; readonly options: BuildOptions }
   | { readonly kind: 'xen'; readonly options: XenOptions }
   | { readonly kind: 'demo'; readonly pcap?: string; readonly seconds: number }
   | { readonly kind: 'help'; readonly topic: HelpTopic }
@@ -82,6 +84,8 @@ export function parseCommand(argv: readonly string[]): Command {
       return parseRun(rest);
     case 'iperf3':
       return parseIperf3(rest);
+    case 'build':
+      return parseBuild(rest);
     case 'xen': {
       const options = usage(() => parseXen(rest));
       return options === null ? { kind: 'help', topic: 'xen' } : { kind: 'xen', options };
@@ -89,7 +93,9 @@ export function parseCommand(argv: readonly string[]): Command {
     case 'demo':
       return parseDemo(rest);
     default:
-      throw new UsageError(`There is no command "${name}": it is "run", "iperf3", "xen", "demo" or "help".`);
+      throw new UsageError(
+        `There is no command "${name}": it is "run", "build", "iperf3", "xen", "demo" or "help".`,
+      );
   }
 }
 
@@ -166,6 +172,34 @@ function canShare(options: RunOptions): options is WorkerRunOptions {
     options.ip !== 'dhcp' &&
     options.ip6 !== 'auto'
   );
+}
+
+function parseBuild(argv: readonly string[]): Command {
+  const separator = argv.indexOf('--');
+  const own = separator < 0 ? argv : argv.slice(0, separator);
+  const args = separator < 0 ? [] : argv.slice(separator + 1);
+  const { values, positionals } = usage(() =>
+    parseArgs({
+      args: [...own],
+      options: { ...STACK_OPTIONS, ...BUILD_OPTIONS },
+      allowPositionals: true,
+    }),
+  );
+  if (values.help) return { kind: 'help', topic: 'build' };
+  if (values.target === 'xen') values.netif ??= 'xen:0';
+  const words = Object.keys(STACK_OPTIONS).flatMap((option) => {
+    const value = values[option as keyof typeof STACK_OPTIONS];
+    if (value === undefined || value === false || option === 'net') return [];
+    return value === true ? [`--${option}`] : [`--${option}`, value];
+  });
+  const options = readBuild(values, positionals, [...words, '--', ...args]);
+  const stack = parseStack(values);
+  const kind = stack.net === 'direct' ? stack.netif.kind : null;
+  if (options.target === 'xen' ? kind !== 'xen' && kind !== 'vif' : kind !== 'tap') {
+    const wanted = options.target === 'xen' ? 'xen:INDEX' : 'tap:NAME';
+    throw new UsageError(`A unikernel for ${options.target} has --netif ${wanted}.`);
+  }
+  return { kind: 'build', options };
 }
 
 function parseIperf3(argv: readonly string[]): Command {

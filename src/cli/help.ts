@@ -3,10 +3,11 @@ const HELP = {
 
 Usage
   mirage-net run APP [options] [-- ARGUMENTS]   run an application
+  mirage-net build APP --target xen|unix        make a unikernel of an application
   mirage-net iperf3 -s | -c HOST [options]      measure, with or against any iperf3
   mirage-net xen attach|detach [options]        plug in a Xen network card, or out
   mirage-net demo                               see it work, without any privilege
-  mirage-net help run|iperf3|xen                all options, with examples
+  mirage-net help run|build|iperf3|xen          all options, with examples
   mirage-net --version
 `,
   run: `Usage
@@ -78,6 +79,50 @@ Examples
 
   The same on the host's own sockets, unprivileged:
     mirage-net run web-server.ts --net socket -- --port 8080 ./public
+`,
+  build: `Usage
+  mirage-net build APP --target xen [options] [-- ARGUMENTS]
+  mirage-net build APP --target unix [options] [-- ARGUMENTS]
+
+Makes a unikernel of an application that "mirage-net run" runs: the same module, the
+same options (--ip, --gateway, …), which are built in together with ARGUMENTS. Needs
+esbuild (npm install --save-dev esbuild).
+
+  --target xen    a bootable image for a paravirtualized domain: the distribution's
+                  kernel, and an initramfs with Node and the application and nothing
+                  else. Node is the first process; the kernel's own network is never
+                  configured. Files: vmlinuz, NAME.cpio.gz, NAME.xl for xl, NAME.xml for
+                  libvirt. In the last two stand the options, to be changed there
+  --target unix   a command NAME, with a folder beside it. Started by root, it opens the
+                  TAP, becomes the user given, drops all privileges for good, and only
+                  then loads the application. Options that it is started with come on top
+
+Options
+  --out FOLDER    where it goes (.)
+  --name NAME     what it is called (the name of APP's file)
+
+Of --target xen
+  --netif xen:INDEX      the domain's network card (xen:0)
+  --include PATH[:AS]    a file or folder that the application needs, in the image as AS
+                         (the same path); any number of times
+  --memory MIB           of the domain (512)
+  --vif SPEC             the card, in the words of xl.cfg (bridge=xenbr0)
+  --kernel FILE, --modules FOLDER
+                         another kernel than the newest in /boot, or where there is none,
+                         that of Debian's package linux-image-amd64
+
+Of --target unix
+  --netif tap:NAME       the TAP that is opened; --host-ip CIDR as for "mirage-net run"
+  --user USER            who it runs as (nobody)
+
+Examples
+  mirage-net build web-server.ts --target xen --out image --include ./public:/srv \\
+       --ip 10.0.0.2/24 -- /srv
+  xl create -c image/web-server.xl
+
+  mirage-net build web-server.ts --target unix --netif tap:mnd0 \\
+       --host-ip 10.0.0.1/24 --ip 10.0.0.2/24 -- /srv/public
+  sudo ./web-server
 `,
   iperf3: `Usage
   mirage-net iperf3 -s [options]        serve tests

@@ -66,6 +66,11 @@ async function execute(command: Command, io: CommandIo): Promise<number | null> 
     case 'version':
       io.stdout.write(`${await packageVersion()}\n`);
       return 0;
+    case 'build': {
+      const { build } = await import('./build/index.ts');
+      await build(command.options, io);
+      return 0;
+    }
     case 'xen': {
       const { xenCommand } = await import('./xen.ts');
       await xenCommand(command.options, io);

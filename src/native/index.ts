@@ -5,4 +5,5 @@ export { Errno, errnoName, systemError } from './errno.ts';
 export { type Libc, libc, type NativeMemory } from './libc.ts';
 export { Mapping } from './mapping.ts';
 export { allocateNative, locate } from './memory.ts';
+export { become, dropPrivileges, keepOnExec, loadModule, mount, powerOff } from './system.ts';
 export { type Readiness, Watch } from './watch.ts';

@@ -3,7 +3,8 @@ import type { node } from 'koffi';
 import { NetError } from '../errors.ts';
 
 /*
- * The only file that calls into the C library.
+ * The way into the C library: nothing else loads it, and only `system.ts` calls
+ * functions that are not declared here.
  *
  * Memory is passed as a *number*: the address of a buffer, asked once
  * (`addressOf`), plus an offset. Measured on the reference machine with a read
@@ -79,7 +80,15 @@ export function libc(): Libc {
   return loaded;
 }
 
-function load(): Libc {
+let library: ReturnType<typeof openLibrary> | undefined;
+
+/** For `system.ts`: what it calls is declared there, since it is needed once in a process' life. */
+export function cLibrary(): ReturnType<typeof openLibrary>['c'] {
+  library ??= openLibrary();
+  return library.c;
+}
+
+function openLibrary() {
   if (process.platform !== 'linux') {
     throw new NetError('ENODEV', {
       syscall: 'dlopen',
@@ -88,7 +97,12 @@ function load(): Libc {
   }
   const koffi = loadKoffi();
   // Not a file name: Node itself is linked to the C library, be it glibc or musl.
-  const c = koffi.load(null);
+  return { koffi, c: koffi.load(null) };
+}
+
+function load(): Libc {
+  library ??= openLibrary();
+  const { koffi, c } = library;
   return {
     open: c.func('open', 'int', ['str', 'int', 'uint32_t']) as unknown as Libc['open'],
     close: c.func('close', 'int', ['int']) as unknown as Libc['close'],

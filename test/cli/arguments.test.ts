@@ -4,6 +4,45 @@ import { parseCommand, parseImpairment, UsageError } from '../../src/cli/index.t
 
 const words = (line: string): string[] => line.split(' ').filter((word) => word !== '');
 
+describe('mirage-net build', () => {
+  it('reads what a domain is made of', () => {
+    const line =
+      'build dir/app.ts --target xen --out image --ip 10.0.0.2/24 --include ./public:/srv --include data --memory 256 --vif bridge=br0 --no-offloads -- /srv';
+    expect(parseCommand(words(line))).toEqual({
+      kind: 'build',
+      options: {
+        target: 'xen',
+        app: 'dir/app.ts',
+        name: 'app',
+        out: 'image',
+        words: ['--netif', 'xen:0', '--no-offloads', '--ip', '10.0.0.2/24', '--', '/srv'],
+        memoryMib: 256,
+        vif: 'bridge=br0',
+        include: [
+          { source: './public', target: '/srv' },
+          { source: 'data', target: 'data' },
+        ],
+      },
+    });
+  });
+
+  it('reads what a process is made of', () => {
+    const line =
+      'build app.ts --target unix --name web --netif tap:mnd0 --host-ip 10.0.0.1/24 --ip 10.0.0.2/24 --user 1000';
+    expect(parseCommand(words(line))).toEqual({
+      kind: 'build',
+      options: {
+        target: 'unix',
+        app: 'app.ts',
+        name: 'web',
+        out: '.',
+        words: ['--netif', 'tap:mnd0', '--host-ip', '10.0.0.1/24', '--ip', '10.0.0.2/24', '--'],
+        user: '1000',
+      },
+    });
+  });
+});
+
 describe('mirage-net xen', () => {
   it('reads which card', () => {
     expect(parseCommand(words('xen attach'))).toEqual({
@@ -108,6 +147,17 @@ describe('mirage-net run', () => {
     ['run app.js --netif xen:0 --ip 10.0.0.2/24 --host-ip 10.0.0.1/24', /another domain/],
     ['run app.js --netif vif:0 --ip 10.0.0.2/24', /vif:3.0/],
     ['run app.js --netif vif:99999.0 --ip 10.0.0.2/24', /0 to 32751/],
+    ['build', /Which application/],
+    ['build app.js --ip 10.0.0.2/24 --netif tap:a', /--target is xen .* or unix/],
+    ['build app.js --target xen', /--ip 10.0.0.2\/24/],
+    ['build app.js more --target xen --ip 10.0.0.2/24', /one word too many/],
+    ['build app.js --target xen --netif tap:a --ip 10.0.0.2/24', /--netif xen:INDEX/],
+    ['build app.js --target xen --ip 10.0.0.2/24 --user nobody', /--user is of --target unix/],
+    ['build app.js --target xen --ip 10.0.0.2/24 --memory 1', /128 to/],
+    [`build app.js --target xen --ip 10.0.0.2/24 -- it's`, /quotation/],
+    ['build app.js --target unix --netif fd:3 --ip 10.0.0.2/24', /--netif tap:NAME/],
+    ['build app.js --target unix --netif tap:a --ip 10.0.0.2/24 --vif bridge=b', /--vif is of --target xen/],
+    ['build .js --target unix --netif tap:a --ip 10.0.0.2/24 --name a/b', /--name/],
     ['xen', /attach.*detach/],
     ['xen plug', /attach.*detach/],
     ['xen attach now', /attach.*detach/],

@@ -3,6 +3,6 @@
  * stack. Linux and Node only; needs the package `koffi`.
  */
 export { TapNetif } from './netif.ts';
-export { openTap } from './open.ts';
+export { openTap, openTapDescriptor } from './open.ts';
 export type { TapOptions } from './options.ts';
 export { openTapQueues, type TapQueues } from './queues.ts';

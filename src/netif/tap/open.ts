@@ -40,6 +40,28 @@ export function openTap(options: TapOptions = {}): TapNetif {
   }
 }
 
+/**
+ * Opens and configures a device for another process, which takes it as `fd`: the
+ * descriptor is the caller's to hand over and to close.
+ *
+ * @throws NetError as {@link openTap}
+ */
+export function openTapDescriptor(options: Omit<TapOptions, 'fd'> = {}): {
+  readonly fd: number;
+  readonly name: string;
+} {
+  checkOptions(options);
+  const hostAddress = options.hostAddress === undefined ? null : parseHostAddress(options.hostAddress);
+  const { descriptor, ...device } = attach(options.name ?? 'tap%d', options);
+  try {
+    configure({ descriptor, ...device }, hostAddress, options);
+    return { fd: descriptor.fd, name: device.name };
+  } catch (error) {
+    descriptor.close();
+    throw error;
+  }
+}
+
 /** Two stations of one address on a cable would take each other's frames for their own. */
 export function stationAddress(mac: MacAddress | null, hostMac: MacAddress): MacAddress {
   if (mac !== null) {
