@@ -168,13 +168,13 @@ export class Arp implements EtherProtocol, NeighbourHost, ClaimHost {
     this.counters.queueDrops += packets;
   }
 
-  request(address: number, to: MacAddress | null): void {
+  request(address: number, to: MacAddress | null): boolean {
     if (!this.#requests.take(this.now())) {
       this.counters.outLimited++;
-      return;
+      return true;
     }
     const sender = this.#claim?.owned ? this.#claim.address : 0;
-    this.#send(REQUEST, to ?? MacAddress.BROADCAST, MacAddress.ZERO, sender, address);
+    return this.#send(REQUEST, to ?? MacAddress.BROADCAST, MacAddress.ZERO, sender, address);
   }
 
   sendProbe(address: number): void {
@@ -222,12 +222,12 @@ export class Arp implements EtherProtocol, NeighbourHost, ClaimHost {
     this.#send(REPLY, mac, mac, ourAddress, sender);
   }
 
-  #send(operation: number, to: MacAddress, targetMac: MacAddress, sender: number, target: number): void {
+  #send(operation: number, to: MacAddress, targetMac: MacAddress, sender: number, target: number): boolean {
     const frame = this.#ethernet.reserve(LENGTH);
     if (frame === null) {
       // A reply is asked for again, a request repeated: no queue of their own.
       this.counters.outStalled++;
-      return;
+      return false;
     }
     const { bytes, start: packet } = frame;
     setEthernetIpv4(bytes, packet);
@@ -239,6 +239,7 @@ export class Arp implements EtherProtocol, NeighbourHost, ClaimHost {
     this.#ethernet.commit(frame, packet, to, ETHERTYPE_ARP);
     if (operation === REQUEST) this.counters.outRequests++;
     else this.counters.outReplies++;
+    return true;
   }
 }
 

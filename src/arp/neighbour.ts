@@ -30,6 +30,9 @@ const FAILED_HOLD_MS = 1000;
 const VERIFY_INTERVAL_MS = 500;
 const VERIFY_PROBES = 2;
 const VERIFY_PAUSE_MS = 1000;
+/** A request that found the device full is sent again so soon, and so often: the neighbour is not to blame. */
+const STALL_RETRY_MS = 10;
+const MAX_STALLS = 100;
 /**
  * What waits for one unresolved neighbour: RFC 1122 §2.3.2.2 wants at least the
  * latest packet; 16 of them, or 64 KiB (one large datagram), cover the burst that
@@ -55,8 +58,8 @@ export interface NeighbourHost<Address = number> {
   readonly retransmitMs: number;
   now(): number;
   defer(task: () => void): void;
-  /** Sends an ARP request or a neighbour solicitation for `address`, to all or to `to`. */
-  request(address: Address, to: MacAddress | null): void;
+  /** Sends an ARP request or a neighbour solicitation for `address`, to all or to `to`. False if the device had no room. */
+  request(address: Address, to: MacAddress | null): boolean;
   /** RFC 4861 §6.3.2: a random time around the base, so that neighbours do not go stale in step. */
   reachableMs(): number;
   /** Ever growing: the time of the least-recently-used order. */
@@ -81,6 +84,8 @@ export class Neighbour<Address = number> {
   #queue: Waiting[] = [];
   #queuedBytes = 0;
   #tries = 0;
+  /** Requests in a row that found the device full. */
+  #stalls = 0;
   #confirmed = false;
   /** Claims to be the new address of this neighbour, while the old one is asked. */
   #candidate: MacAddress | null = null;
@@ -247,9 +252,14 @@ export class Neighbour<Address = number> {
   }
 
   #solicit(to: MacAddress | null, intervalMs: number): void {
-    this.#tries++;
-    this.#arm(intervalMs);
-    this.#host.request(this.address, to);
+    if (this.#host.request(this.address, to) || this.#stalls >= MAX_STALLS) {
+      this.#stalls = 0;
+      this.#tries++;
+      this.#arm(intervalMs);
+      return;
+    }
+    this.#stalls++;
+    this.#arm(STALL_RETRY_MS);
   }
 
   #arm(delayMs: number): void {

@@ -145,17 +145,17 @@ export class Ndp implements NeighbourHost<IpAddress> {
   }
 
   /** RFC 4861 §7.2.2, §7.3.3: to the solicited-node group, or to the address that is doubted. */
-  request(address: IpAddress, to: MacAddress | null): void {
+  request(address: IpAddress, to: MacAddress | null): boolean {
     const source = selectSource(this.#addresses!.all, address);
     // Without an address nobody could answer us.
-    if (source === null) return;
+    if (source === null) return true;
     if (!this.#solicitations.take(this.now())) {
       this.counters.outLimited++;
-      return;
+      return true;
     }
     const group = solicitedNode(address);
     const destination = to === null ? group : address;
-    this.#solicit(source.address, destination, to ?? multicastMac(group), address, null);
+    return this.#solicit(source.address, destination, to ?? multicastMac(group), address, null);
   }
 
   /** RFC 4862 §5.4.2: asks whether somebody has `own`. */
@@ -303,9 +303,9 @@ export class Ndp implements NeighbourHost<IpAddress> {
     mac: MacAddress,
     target: IpAddress,
     probe: OwnAddress | null,
-  ): void {
+  ): boolean {
     const frame = this.#output.reserve(NEIGHBOUR_MESSAGE + MAC_OPTION);
-    if (frame === null) return;
+    if (frame === null) return false;
     const { bytes, start } = frame;
     bytes[start + TYPE] = NEIGHBOUR_SOLICITATION;
     target.writeIpv6(bytes, start + TARGET);
@@ -320,6 +320,7 @@ export class Ndp implements NeighbourHost<IpAddress> {
     }
     this.#output.commit(frame, source, destination, mac, LINK_HOP_LIMIT);
     this.counters.outSolicits++;
+    return true;
   }
 
   #advertise(target: IpAddress, destination: IpAddress, mac: MacAddress, flags: number): void {

@@ -358,3 +358,19 @@ describe('address claims (RFC 5227)', () => {
     expect(host.network.arp.counters.conflicts).toBe(0);
   });
 });
+
+describe('a full device', () => {
+  it('costs a neighbour none of its three requests', () => {
+    const host = createHost();
+    host.netif.room = 0;
+    send(host.path(PEER), [1, 2, 3]);
+    host.run(500);
+    host.netif.room = Number.POSITIVE_INFINITY;
+    host.run(20);
+    expect(host.netif.take()).toHaveLength(1);
+    host.run(2500);
+    expect(host.netif.take()).toHaveLength(2);
+    host.run(700);
+    expect(host.udp.errors).toMatchObject([{ kind: 'neighbour-unreachable' }]);
+  });
+});

@@ -1,6 +1,6 @@
 /**
  * Runs packetdrill scripts against the built stack, each over two ranges of the
- * peer's sequence numbers: from 0, and across the wrap at 2^32.
+ * peer's sequence numbers: from 0, and across the wrap at 2^32; and once over IPv6.
  *
  *     node test/packetdrill/run.mjs [--interpreter DIR] [--sut FILE] [--remote-isn N]... [--json OUT] [SCRIPT|DIR]...
  *
@@ -69,6 +69,14 @@ function strictness(text, file) {
   return options;
 }
 
+/** In IPv4 over each range of sequence numbers; then once in IPv6, unless the script is of one family only. */
+function* runsOf(text) {
+  const own = /^--ip_version=(ipv\d)/m.exec(text)?.[1];
+  for (const remoteIsn of options.remoteIsns) yield { remoteIsn, ipVersion: own ?? 'ipv4' };
+  const oneFamily = own !== undefined || /^\/\/ family: ipv4/m.test(text);
+  if (!oneFamily) yield { remoteIsn: options.remoteIsns.at(-1), ipVersion: 'ipv6' };
+}
+
 const options = parseArguments(process.argv.slice(2));
 const load = (file) => import(pathToFileURL(path.resolve(file)).href);
 const { parsePkt } = await load(path.join(options.interpreter, 'pkt-parser.mjs'));
@@ -80,21 +88,28 @@ for (const where of options.scripts) {
   for (const file of scriptsUnder(where)) {
     const name = path.relative(process.cwd(), file);
     const text = fs.readFileSync(file, 'utf8');
-    for (const remoteIsn of options.remoteIsns) {
+    for (const { remoteIsn, ipVersion } of runsOf(text)) {
       let result;
       try {
         // The interpreter keeps notes in the parsed script: a fresh one for every run.
-        result = await runScript(parsePkt(text, { file }), createSut, {
+        const script = parsePkt(text, { file });
+        // A longer header on a wider link: segments are as long as the script says.
+        if (ipVersion === 'ipv6' && script.config.mtu && !script.config.ip_version)
+          script.config.mtu = Number(script.config.mtu) + 20;
+        result = await runScript(script, createSut, {
           ...NEUTRAL,
           ...strictness(text, name),
           remoteIsn,
+          ipVersion,
         });
       } catch (error) {
         result = { ok: false, error: error.message };
       }
-      results.push({ ...result, file: name, remoteIsn });
+      results.push({ ...result, file: name, remoteIsn, ipVersion });
       if (!result.ok) {
-        console.log(`FAIL ${name}:${result.line ?? ''} (remote ISN ${remoteIsn}) ${result.error}`);
+        console.log(
+          `FAIL ${name}:${result.line ?? ''} (remote ISN ${remoteIsn}, ${ipVersion}) ${result.error}`,
+        );
         if (result.stack) console.log(result.stack);
       }
     }

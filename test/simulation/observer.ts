@@ -19,7 +19,7 @@ export interface ObserverOptions {
   readonly journal: Journal;
   /** Number of the host on this netif, from 0. */
   readonly host: number;
-  /** IPv4 address of the host as int32. */
+  /** IPv4 address of the host as int32, which its IPv6 address ends with. */
   readonly address: number;
   readonly mtu: number;
   readonly receiveBuffer: number;
@@ -151,7 +151,7 @@ export class Observer implements Netif {
     const type = bytes[start + 12]! * 256 + bytes[start + 13]!;
     if (type === 0x0806) return isTruthful(bytes, start, end, stations);
     if (frame.segmentSize === 0 && end - start > mtu + 14) return false;
-    if (type !== 0x0800 || !hasMac(bytes, start, this.mac)) return true;
+    if ((type !== 0x0800 && type !== 0x86dd) || !hasMac(bytes, start, this.mac)) return true;
     try {
       const packet = readFrame(bytes, start, end, facts(frame));
       if (packet.kind === 'tcp' && packet.destination === address) {

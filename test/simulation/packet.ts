@@ -73,10 +73,12 @@ function wordSum(bytes: Uint8Array, start: number, end: number, initial: number)
   return sum;
 }
 
+/** The sum of both addresses, protocol and length, whichever the family. */
 function pseudoSum(bytes: Uint8Array, ip: number, protocol: number, length: number): number {
-  return (
-    u16(bytes, ip + 12) + u16(bytes, ip + 14) + u16(bytes, ip + 16) + u16(bytes, ip + 18) + protocol + length
-  );
+  const [from, to] = bytes[ip]! >> 4 === 6 ? [8, 40] : [12, 20];
+  let sum = protocol + length;
+  for (let at = ip + from; at < ip + to; at += 2) sum += u16(bytes, at);
+  return sum;
 }
 
 /** The Ethernet II frame `bytes[start..end)`; throws `Malformed`. */
@@ -90,6 +92,7 @@ export function readFrame(
   const type = u16(bytes, start + 12);
   const at = start + 14;
   if (type === 0x0806) return readArp(bytes, at, end);
+  if (type === 0x86dd) return readIpv6(bytes, at, end, facts);
   if (type !== 0x0800) throw new Malformed(`EtherType 0x${type.toString(16)}`);
   return readIpv4(bytes, at, end, facts);
 }
@@ -128,6 +131,35 @@ function readIpv4(bytes: Uint8Array, at: number, end: number, facts: FrameFacts)
   return { kind: 'other', packetLength: total };
 }
 
+/** Addresses are told apart by their low 32 bits, which are those of the host's IPv4 address. */
+function readIpv6(bytes: Uint8Array, at: number, end: number, facts: FrameFacts): TcpSegment | OtherPacket {
+  if (end - at < 40) throw new Malformed(`IPv6 of ${end - at} bytes`);
+  if (bytes[at]! >> 4 !== 6) throw new Malformed(`IP version ${bytes[at]! >> 4}`);
+  const total = 40 + u16(bytes, at + 4);
+  if (total > end - at) throw new Malformed(`IPv6 payload length ${total - 40} in ${end - at} bytes`);
+  // A hop limit that was damaged to 0 is no reason to drop a packet that has arrived (RFC 8200 §3).
+  const stop = at + total;
+  let next = bytes[at + 6]!;
+  let header = 40;
+  // Hop-by-hop options, as listener reports have.
+  if (next === 0) {
+    if (total < 48) throw new Malformed('a hop-by-hop header that is cut');
+    next = bytes[at + 40]!;
+    header += 8 + 8 * bytes[at + 41]!;
+  }
+  if (header > total) throw new Malformed('an extension header beyond the packet');
+  if (next === 44) return { kind: 'fragment', packetLength: total };
+  if (next === 6) return readTcp(bytes, at, header, stop, facts);
+  if (next === 17) return readUdp(bytes, at, header, stop, facts);
+  if (next === 58) {
+    if (stop - at - header < 8) throw new Malformed('ICMPv6 shorter than its header');
+    const pseudo = pseudoSum(bytes, at, 58, stop - at - header);
+    if (wordSum(bytes, at + header, stop, pseudo) !== 0xffff) throw new Malformed('ICMPv6 checksum');
+    return { kind: 'icmp', packetLength: total };
+  }
+  return { kind: 'other', packetLength: total };
+}
+
 function checkTransport(
   bytes: Uint8Array,
   ip: number,
@@ -152,7 +184,9 @@ function readUdp(bytes: Uint8Array, ip: number, header: number, end: number, fac
   const at = ip + header;
   if (end - at < 8) throw new Malformed('UDP shorter than its header');
   if (u16(bytes, at + 4) !== end - at) throw new Malformed(`UDP length ${u16(bytes, at + 4)} in ${end - at}`);
-  if (u16(bytes, at + 6) !== 0 || facts.partial) checkTransport(bytes, ip, 17, at, end, facts, 6);
+  // RFC 8200 §8.1: over IPv6 there is always a sum.
+  const isIpv6 = bytes[ip]! >> 4 === 6;
+  if (u16(bytes, at + 6) !== 0 || facts.partial || isIpv6) checkTransport(bytes, ip, 17, at, end, facts, 6);
   return { kind: 'udp', packetLength: end - ip };
 }
 
@@ -165,8 +199,8 @@ function readTcp(bytes: Uint8Array, ip: number, header: number, end: number, fac
   checkTransport(bytes, ip, 6, at, end, facts, 16);
   const segment: TcpSegment = {
     kind: 'tcp',
-    source: u32(bytes, ip + 12),
-    destination: u32(bytes, ip + 16),
+    source: u32(bytes, ip + (bytes[ip]! >> 4 === 6 ? 20 : 12)),
+    destination: u32(bytes, ip + (bytes[ip]! >> 4 === 6 ? 36 : 16)),
     sourcePort: u16(bytes, at),
     destinationPort: u16(bytes, at + 2),
     sequence: u32(bytes, at + 4),

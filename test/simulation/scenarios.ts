@@ -180,7 +180,8 @@ export class Script {
     return Math.min(
       ...hosts.map((i) => {
         const { line, tcp } = this.#world.hosts[i]!.plan;
-        return Math.min(line.mtu - 40, tcp.maxSegment ?? 65_535);
+        const headers = this.#world.family === 'IPv4' ? 40 : 60;
+        return Math.min(line.mtu - headers, tcp.maxSegment ?? 65_535);
       }),
     );
   }
@@ -464,7 +465,11 @@ export class Script {
     this.others.push(async () => {
       const from = clock.now();
       try {
-        const flow = await hosts[client]!.stack.tcp.connect({ host: '10.0.0.250', port: 9, timeoutMs });
+        const flow = await hosts[client]!.stack.tcp.connect({
+          host: this.#world.address(250),
+          port: 9,
+          timeoutMs,
+        });
         journal.violation('connected to nobody');
         flow.abort();
       } catch (error) {
@@ -478,7 +483,7 @@ export class Script {
     this.others.push(async () => {
       const from = clock.now();
       try {
-        const flow = await hosts[client]!.stack.tcp.connect({ host: '10.0.0.251', port: 9 });
+        const flow = await hosts[client]!.stack.tcp.connect({ host: this.#world.address(251), port: 9 });
         journal.violation('connected to nobody');
         flow.abort();
       } catch (error) {

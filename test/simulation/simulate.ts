@@ -29,10 +29,12 @@ function plan(seed: number, draw: Draw): { world: WorldPlan; ideal: boolean } {
   const ideal = draw.chance(0.08);
   const count = draw.pick([2, 2, 3, 3, 4]);
   const offloads = drawOffloads(draw);
-  const mtus = drawMtus(draw, count);
+  // Every other seed; no link of IPv6 is narrower than 1280.
+  const family = seed % 2 === 0 ? 'IPv4' : 'IPv6';
+  const mtus = drawMtus(draw, count).map((mtu) => (family === 'IPv4' ? mtu : Math.max(mtu, 1280)));
   const hosts = mtus.map((mtu) => ({ line: drawLine(draw, mtu, ideal), tcp: drawTcpOptions(draw) }));
   const queueFrames = ideal ? 4096 : draw.pick([256, 256, 64, 1024]);
-  return { world: { seed, offloads, queueFrames, hosts }, ideal };
+  return { world: { seed, family, offloads, queueFrames, hosts }, ideal };
 }
 
 /** Runs one seed from beginning to end. Never rejects: what went wrong is a violation. */

@@ -61,7 +61,9 @@ export class TcpAudit {
     if ((flags & (FIN | RST)) !== 0) report('SYN together with FIN or RST');
     if (segment.end > segment.start) report('data in a SYN');
     if (segment.mss < 0) report('a SYN without MSS');
-    if (segment.mss > this.#host.mtu - 40) report(`MSS ${segment.mss} at an MTU of ${this.#host.mtu}`);
+    // Of IP and TCP, without options.
+    const headers = segment.packetLength - (segment.end - segment.start) - segment.optionBytes;
+    if (segment.mss > this.#host.mtu - headers) report(`MSS ${segment.mss} at an MTU of ${this.#host.mtu}`);
     if (this.#life === null || this.#life.initial !== segment.sequence) {
       this.#life = new Life(this.#host, segment);
     }

@@ -27,6 +27,8 @@ export interface HostPlan {
 
 export interface WorldPlan {
   readonly seed: number;
+  /** That hosts talk to each other in. */
+  readonly family: 'IPv4' | 'IPv6';
   readonly offloads: Offloads;
   readonly queueFrames: number;
   readonly hosts: readonly HostPlan[];
@@ -55,6 +57,7 @@ export class World {
   readonly clock = new VirtualClock();
   readonly journal = new Journal(this.clock);
   readonly hosts: Host[] = [];
+  readonly family: WorldPlan['family'];
   readonly conversations: Conversation[] = [];
   /** Someone keeps TIME-WAIT so shortly that an answer to a repeated FIN may be a reset. */
   readonly forgetsEarly: boolean;
@@ -64,6 +67,7 @@ export class World {
 
   constructor(plan: WorldPlan, sinks?: readonly CaptureSink[]) {
     const { clock, journal } = this;
+    this.family = plan.family;
     this.forgetsEarly = plan.hosts.some(
       ({ tcp }) => (tcp.mslMs ?? 30_000) < 30_000 || tcp.maxTimeWait !== undefined,
     );
@@ -98,11 +102,13 @@ export class World {
       });
       const sink = sinks?.[i];
       if (sink !== undefined) netif = capture(netif, sink, { clock, collectMs: 1e9 });
-      const text = IpAddress.ipv4(address).toString();
+      const text = this.address(i + 1);
       const stalls = new StallWatch((problem) => journal.violation(`host ${i + 1}: ${problem}`));
       const stack = new DirectStack({
         netif,
-        ipv4: `${text}/24`,
+        ipv4: `${IpAddress.ipv4(address)}/24`,
+        // Asked for at once, as IPv4's are.
+        ...(plan.family === 'IPv6' ? { ipv6: `${text}/64`, probeAddress: false } : {}),
         clock,
         random: new SeededRandom(Math.imul(plan.seed, 64) + 2 * i + 2),
         tcp: { ...tcp, onTrace: stalls.onTrace },
@@ -117,6 +123,13 @@ export class World {
         closed: false,
       });
     });
+  }
+
+  /** Of the host of that number, from 1, or of nobody; in words. */
+  address(number: number): string {
+    const low = 0x0a000000 + number;
+    if (this.family === 'IPv4') return IpAddress.ipv4(low).toString();
+    return new IpAddress().setWords(0xfd000000, 0, 0, low).toString();
   }
 
   /** Whoever connects from `clientPort` to `port` next is given to `accept`. */

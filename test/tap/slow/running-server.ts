@@ -11,6 +11,7 @@ import type { StackStatistics } from '../../../src/stack.ts';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 export const SERVER = '10.0.0.2';
+export const SERVER6 = 'fd00:7::2';
 
 export interface ServerOptions {
   /** Of `mirage-net run`, besides the addresses. */
@@ -18,6 +19,8 @@ export interface ServerOptions {
   /** Application and its arguments. */
   readonly app: string;
   readonly args?: readonly string[];
+  /** IPv6 too: the server is {@link SERVER6}, the kernel `fd00:7::1`. */
+  readonly ipv6?: boolean;
   /** Options of Node. */
   readonly node?: readonly string[];
 }
@@ -51,6 +54,7 @@ export class RunningServer {
         ...['netns', 'exec', this.namespace, process.execPath, ...(options.node ?? [])],
         `${ROOT}dist/cli/main.js`,
         ...['run', `${ROOT}${options.app}`, ...addresses, ...(options.flags ?? [])],
+        ...(options.ipv6 ? ['--ip6', `${SERVER6}/64`] : []),
         ...['--', ...(options.args ?? [])],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -66,7 +70,11 @@ export class RunningServer {
     const server = new RunningServer(options);
     const ready = once(createInterface({ input: server.child.stdout! }), 'line').then(() => true);
     const ended = once(server.child, 'close').then(() => false);
-    if (await Promise.race([ready, ended])) return server;
+    if (await Promise.race([ready, ended])) {
+      const address = ['address', 'add', 'fd00:7::1/64', 'dev', server.device, 'nodad'];
+      if (options.ipv6) execFileSync('ip', ['-n', server.namespace, ...address]);
+      return server;
+    }
     server.remove();
     throw new Error(`mirage-net did not start:\n${server.stderr}`);
   }
