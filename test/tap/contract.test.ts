@@ -13,7 +13,7 @@ let count = 0;
  * end is in this namespace, where this process's sockets are; the addresses are
  * those reserved for such measurements (RFC 2544).
  */
-async function overTap(direct: 'client' | 'server', offloads: boolean): Promise<Network> {
+async function overTap(direct: 'client' | 'server', offloads: boolean | 'software'): Promise<Network> {
   const name = `mnd${process.pid % 100_000}-${count++ % 1000}`;
   const netif = openTap({ name, hostAddress: '198.18.93.1/24', offloads });
   const ours = new DirectStack({ netif, ipv4: '198.18.93.2/24' });
@@ -43,8 +43,10 @@ async function overTap(direct: 'client' | 'server', offloads: boolean): Promise<
 }
 
 describe.skipIf(skip !== null)(`over TAP${skip ? `: ${skip}` : ''}`, () => {
-  for (const offloads of [true, false]) {
-    const how = offloads ? 'with offloads' : 'without offloads';
+  for (const offloads of [true, 'software', false] as const) {
+    const how = { true: 'with offloads', software: 'with offloads in software', false: 'without offloads' }[
+      `${offloads}`
+    ];
     stackContract(`the kernel as client of our stack, ${how}`, () => overTap('server', offloads));
     stackContract(`our stack as client of the kernel, ${how}`, () => overTap('client', offloads), {
       blackHole: true,

@@ -132,7 +132,8 @@ describe.skipIf(skip !== null)('IPv6 with the kernel at the other end', () => {
   describe.each([
     ['with offloads', {}],
     ['without offloads', { offloads: false }],
-  ])('%s', (_, tap) => {
+    ['with offloads in software', { offloads: 'software' }],
+  ] as const)('%s', (_, tap) => {
     it('takes what the kernel sends', async () => {
       const host = kernel({ tap });
       const stack = stackOn(host);

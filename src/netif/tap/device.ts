@@ -52,6 +52,8 @@ export interface TapDevice {
   readonly headerSize: number;
   /** What both ends may leave to each other. */
   readonly offloads: Offloads;
+  /** Ordinary frames are put together and cut apart on this side. */
+  readonly software: boolean;
   /** Address of the kernel's end. */
   readonly hostMac: MacAddress;
 }
@@ -67,7 +69,7 @@ export function attach(name: string, options: TapOptions): TapDevice {
   try {
     const features = new Value();
     descriptor.ioctl(TUNGETFEATURES, features.bytes, 'TUNGETFEATURES');
-    const headers = options.offloads !== false && (features.value & IFF_VNET_HDR) !== 0;
+    const headers = wantsKernel(options) && (features.value & IFF_VNET_HDR) !== 0;
     const request = new InterfaceRequest(name);
     const queues = options.multiQueue === true ? IFF_MULTI_QUEUE : 0;
     request.flags = IFF_TAP | IFF_NO_PI | queues | (headers ? IFF_VNET_HDR : 0);
@@ -118,9 +120,14 @@ function describe(descriptor: Descriptor, name: string, headers: boolean, option
     descriptor,
     name,
     headerSize: headers ? headerSize(descriptor) : 0,
-    offloads: headers ? negotiate(descriptor, options.offloads !== false) : NO_OFFLOADS,
+    offloads: headers ? negotiate(descriptor, wantsKernel(options)) : NO_OFFLOADS,
+    software: !headers && options.offloads !== false,
     hostMac: hostMac(descriptor),
   };
+}
+
+function wantsKernel({ offloads = true }: TapOptions): boolean {
+  return offloads === true;
 }
 
 function headerSize(descriptor: Descriptor): number {

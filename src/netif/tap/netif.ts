@@ -10,6 +10,8 @@ import {
   type Readiness,
   systemError,
 } from '../../native/index.ts';
+import { Coalescer } from '../coalesce.ts';
+import { completeChecksum } from '../complete.ts';
 import {
   CHECKSUM_PARTIAL,
   CHECKSUM_VERIFIED,
@@ -21,6 +23,7 @@ import {
   netifCounters,
   type Offloads,
 } from '../netif.ts';
+import { Segmenter } from '../segmenter.ts';
 import * as vnet from './vnet-header.ts';
 
 /** An 802.1Q tag may stand in the Ethernet header. */
@@ -41,6 +44,15 @@ const ALIGNMENT = 64;
 const BATCH_BYTES = 256 * 1024;
 
 const DEFAULT_BATCH_FRAMES = 64;
+/** Where they are put together, many make few. */
+const COALESCED_BATCH_FRAMES = 128;
+
+/** An Ethernet header and the longest IP packet. */
+const LARGEST_SEGMENTED = ETHERNET_HEADER + 65_535;
+const IN_SOFTWARE: { readonly transmit: Offloads; readonly receive: Offloads } = {
+  transmit: { checksum: 'partial', segmentation: LARGEST_SEGMENTED },
+  receive: { checksum: 'none', segmentation: LARGEST_SEGMENTED },
+};
 
 /** The descriptor, as far as frames go through it: results are counts or negative error numbers. */
 export interface TapPort {
@@ -58,6 +70,8 @@ export interface TapNetifOptions {
   /** Bytes of the virtio-net header before each frame; 0 for none, else at least 10. */
   readonly headerSize: number;
   readonly offloads: Offloads;
+  /** Without headers and offloads: frames are put together and cut apart here. */
+  readonly software?: boolean;
   readonly batchFrames?: number;
 }
 
@@ -85,9 +99,13 @@ export class TapNetif implements Netif {
   readonly #port: TapPort;
   readonly #headerSize: number;
   readonly #batchFrames: number;
+  readonly #coalescer: Coalescer | null;
+  readonly #segmenter: Segmenter | null;
 
   /** Longest frame that we take, and bytes of a read: one more shows that a frame was cut. */
   readonly #longest: number;
+  /** Longest frame that the stack may hand us. */
+  readonly #longestOut: number;
   readonly #readSize: number;
   #slab: NativeMemory;
   #position = 0;
@@ -97,8 +115,9 @@ export class TapNetif implements Netif {
   readonly #frame: Frame;
   /** Bytes of the frame that was reserved last. */
   #reserved = 0;
-  /** Bytes in the transmit area, header included, that the kernel had no room for. */
+  /** Bytes in the transmit area, header included, that the kernel had no room for, and where they begin. */
   #pending = 0;
+  #pendingAt = 0;
   /** Whether `reserve` answered null since. */
   #refused = false;
 
@@ -109,20 +128,23 @@ export class TapNetif implements Netif {
 
   /** For `openTap`, and for tests with a port of their own. */
   constructor(options: TapNetifOptions) {
-    const { port, name, mac, mtu, headerSize, offloads } = options;
+    const { port, name, mac, mtu, headerSize, offloads, software = false } = options;
     this.name = name;
     this.mac = mac;
     this.mtu = mtu;
-    this.transmit = offloads;
-    this.receive = offloads;
+    this.transmit = software ? IN_SOFTWARE.transmit : offloads;
+    this.receive = software ? IN_SOFTWARE.receive : offloads;
+    this.#coalescer = software ? new Coalescer() : null;
+    this.#segmenter = software ? new Segmenter() : null;
     this.#port = port;
     this.#headerSize = headerSize;
-    this.#batchFrames = options.batchFrames ?? DEFAULT_BATCH_FRAMES;
+    this.#batchFrames = options.batchFrames ?? (software ? COALESCED_BATCH_FRAMES : DEFAULT_BATCH_FRAMES);
     this.#longest = Math.max(mtu + ETHERNET_HEADER, offloads.segmentation) + VLAN_TAG;
     this.#readSize = headerSize + this.#longest + 1;
     this.#slab = allocateNative(SLAB);
     this.#received = new Frame(this.#slab.bytes);
-    const areaSize = headerSize + this.#longest;
+    this.#longestOut = Math.max(this.#longest, this.transmit.segmentation + VLAN_TAG);
+    const areaSize = headerSize + this.#longestOut;
     // Where the stack itself sums what it sends, the frame is built where that needs no copy.
     this.#area = offloads.checksum === 'none' ? locate(allocateSummable(areaSize)) : allocateNative(areaSize);
     this.#area.bytes.fill(0, 0, headerSize);
@@ -160,10 +182,10 @@ export class TapNetif implements Netif {
       if (!this.#closed) this.counters.txStalls++;
       return null;
     }
-    if (size > this.#longest) {
+    if (size > this.#longestOut) {
       throw new NetError('EMSGSIZE', {
         syscall: 'reserve',
-        reason: `a frame of ${size} bytes; ${this.name} takes ${this.#longest}`,
+        reason: `a frame of ${size} bytes; ${this.name} takes ${this.#longestOut}`,
       });
     }
     this.#reserved = size;
@@ -175,8 +197,24 @@ export class TapNetif implements Netif {
       this.counters.txDropped++;
       return;
     }
+    if (this.#segmenter !== null) {
+      if (frame.segmentSize > 0) {
+        this.#segmenter.begin(frame, 0, this.#reserved);
+        this.#writeSegments(this.#segmenter);
+        return;
+      }
+      completeChecksum(frame, this.#reserved);
+    }
     if (this.#headerSize !== 0) this.#writeHeader(frame);
-    this.#write(this.#headerSize + this.#reserved);
+    this.#write(0, this.#headerSize + this.#reserved);
+  }
+
+  /** Cuts and sends as far as the kernel has room. */
+  #writeSegments(segmenter: Segmenter): void {
+    while (this.#pending === 0 && segmenter.hasMore && !this.#closed) {
+      segmenter.next();
+      this.#write(segmenter.start, segmenter.end - segmenter.start);
+    }
   }
 
   /** Nothing waits for it: `commit` has written. */
@@ -185,7 +223,7 @@ export class TapNetif implements Netif {
   async close(): Promise<void> {
     if (this.#closed) return;
     if (this.#pending !== 0) {
-      this.#write(this.#pending);
+      this.#writeWaiting();
       if (this.#pending !== 0) this.counters.txDropped++;
     }
     this.#shut();
@@ -193,6 +231,10 @@ export class TapNetif implements Netif {
   }
 
   #readBatch(handler: NetifHandler): void {
+    if (this.#coalescer !== null) {
+      this.#readCoalescing(this.#coalescer, handler);
+      return;
+    }
     let frames = 0;
     let bytes = 0;
     while (frames < this.#batchFrames && bytes < BATCH_BYTES && !this.#closed) {
@@ -207,17 +249,103 @@ export class TapNetif implements Netif {
       }
       frames++;
       bytes += count;
-      if (this.#parse(count)) handler.receive(this.#received);
+      if (this.#parse(this.#position, count)) handler.receive(this.#received);
       if (this.#received.retained) this.#position = alignUp(this.#position + count);
     }
     if (frames > 0 && !this.#closed) handler.flush();
   }
 
+  /** As {@link #readBatch}, with segments of one connection put together. */
+  #readCoalescing(run: Coalescer, handler: NetifHandler): void {
+    let frames = 0;
+    let bytes = 0;
+    while (frames < this.#batchFrames && bytes < BATCH_BYTES && !this.#closed) {
+      if (run.isOpen && run.overlay + this.#readSize > this.#slab.bytes.length) this.#handOver(run, handler);
+      const at = run.isOpen ? run.overlay : this.#roomForOne();
+      if (run.isOpen) run.aside();
+      const count = this.#port.read(this.#slab, at, this.#readSize);
+      if (count <= 0) {
+        if (run.isOpen) run.restore();
+        if (isRetry(count)) break;
+        this.#handOver(run, handler);
+        this.#lost(count === 0 ? Errno.EBADFD : -count);
+        break;
+      }
+      frames++;
+      bytes += count;
+      if (run.isOpen) this.#takeBehind(run, at, count, handler);
+      else this.#takeOne(run, at, count, handler);
+    }
+    this.#handOver(run, handler);
+    if (frames > 0 && !this.#closed) handler.flush();
+  }
+
+  #roomForOne(): number {
+    if (this.#slab.bytes.length - this.#position < this.#readSize) {
+      this.#slab = allocateNative(SLAB);
+      this.#position = 0;
+    }
+    return this.#position;
+  }
+
+  /** A frame was read to where it fits if it goes on with the run. */
+  #takeBehind(run: Coalescer, at: number, count: number, handler: NetifHandler): void {
+    const { bytes } = this.#slab;
+    if (count <= this.#longest && run.extend(bytes, at + count)) {
+      run.restore();
+      run.grow(at + count);
+      this.#count(count);
+      if (run.isFull) this.#handOver(run, handler);
+      return;
+    }
+    // It does not: out of the way of the run's end, which comes first.
+    const behind = run.end;
+    const slab = this.#slab;
+    if (behind + count > bytes.length) this.#slab = allocateNative(SLAB);
+    const to = slab === this.#slab ? behind : 0;
+    this.#slab.bytes.set(bytes.subarray(at, at + count), to);
+    run.restore();
+    run.close(bytes, this.#received);
+    this.#show(handler);
+    if (slab !== this.#slab) this.#position = 0;
+    else if (this.#received.retained) this.#position = behind;
+    if (!this.#closed) this.#takeOne(run, to, count, handler);
+  }
+
+  /** A frame that no run is open for: the beginning of one, or by itself. */
+  #takeOne(run: Coalescer, at: number, count: number, handler: NetifHandler): void {
+    const { bytes } = this.#slab;
+    const end = at + count;
+    if (count >= ETHERNET_HEADER && count <= this.#longest && run.begin(bytes, at, end)) {
+      this.#count(count);
+      if (run.isFull) this.#handOver(run, handler);
+      return;
+    }
+    if (this.#parse(at, count)) this.#show(handler);
+    if (this.#received.retained) this.#position = alignUp(end);
+  }
+
+  /** The run, if there is one, goes up as one frame. */
+  #handOver(run: Coalescer, handler: NetifHandler): void {
+    if (!run.isOpen) return;
+    run.close(this.#slab.bytes, this.#received);
+    this.#show(handler);
+    if (this.#received.retained) this.#position = alignUp(run.end);
+  }
+
+  #show(handler: NetifHandler): void {
+    if (!this.#closed) handler.receive(this.#received);
+  }
+
+  #count(length: number): void {
+    this.counters.rxFrames++;
+    this.counters.rxBytes += length;
+  }
+
   /** Sets the cursor on what was read; false if it is not to be handed over. */
-  #parse(count: number): boolean {
+  #parse(header: number, count: number): boolean {
     const { counters } = this;
     const frame = this.#received;
-    const header = this.#position;
     const start = header + this.#headerSize;
     const end = header + count;
     frame.reset(this.#slab.bytes, start, end);
@@ -233,8 +361,7 @@ export class TapNetif implements Netif {
       counters.rxErrors++;
       return false;
     }
-    counters.rxFrames++;
-    counters.rxBytes += end - start;
+    this.#count(end - start);
     return true;
   }
 
@@ -271,15 +398,16 @@ export class TapNetif implements Netif {
     vnet.addSegmentation(bytes, 0, gsoType(bytes, this.#headerSize), headers, frame.segmentSize);
   }
 
-  #write(length: number): void {
+  #write(at: number, length: number): void {
     const { counters } = this;
-    const count = this.#port.write(this.#area, 0, length);
+    const count = this.#port.write(this.#area, at, length);
     this.#pending = 0;
     if (count >= 0) {
       counters.txFrames++;
       counters.txBytes += length - this.#headerSize;
     } else if ((isRetry(count) || count === -Errno.ENOBUFS) && this.#watch !== null) {
       this.#pending = length;
+      this.#pendingAt = at;
       this.#watch.setWritable(true);
     } else if (count === -Errno.EIO || isRetry(count)) {
       counters.txDropped++;
@@ -289,8 +417,15 @@ export class TapNetif implements Netif {
     }
   }
 
+  /** What the kernel had no room for, and what is to follow it. */
+  #writeWaiting(): void {
+    if (this.#pending === 0) return;
+    this.#write(this.#pendingAt, this.#pending);
+    if (this.#segmenter !== null) this.#writeSegments(this.#segmenter);
+  }
+
   #writePending(handler: NetifHandler): void {
-    if (this.#pending !== 0) this.#write(this.#pending);
+    this.#writeWaiting();
     if (this.#pending !== 0) return;
     this.#watch?.setWritable(false);
     if (!this.#refused) return;

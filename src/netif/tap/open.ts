@@ -32,6 +32,7 @@ export function openTap(options: TapOptions = {}): TapNetif {
       mtu: configure(device, hostAddress, options),
       headerSize: device.headerSize,
       offloads: device.offloads,
+      software: device.software,
       ...(options.batchFrames === undefined ? {} : { batchFrames: options.batchFrames }),
     });
   } catch (error) {

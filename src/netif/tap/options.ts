@@ -29,10 +29,13 @@ export interface TapOptions {
   /** Address of the stack's end. Default: a random, locally administered one. */
   readonly mac?: MacAddress | string;
   /**
-   * Whether the kernel may leave checksums and the cutting of TCP segments to
-   * the other end, both ways. Default: where it grants that.
+   * Whether checksums and the cutting of TCP segments are left to the other end,
+   * both ways: by default where the kernel grants that. Where it does not, or
+   * with `software`, ordinary frames are put together and cut apart here, so
+   * that the stack works with large ones all the same. With `false` every frame
+   * is one packet: what captures and impairments on this interface are meant for.
    */
-  readonly offloads?: boolean;
+  readonly offloads?: boolean | 'software';
   /** Most frames handed over between two flushes. Default 64. */
   readonly batchFrames?: number;
   /** Frames that the kernel queues for us before it drops (`txqueuelen`). Default: as it is, 1000 on a new device. */

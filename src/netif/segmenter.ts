@@ -1,0 +1,116 @@
+import { get16, get32, set16, set32 } from '../bytes/index.ts';
+import { complement, fold, sum } from '../checksum/index.ts';
+import { ETHERNET_HEADER, type Frame } from './netif.ts';
+
+const FIN = 0x01;
+const PSH = 0x08;
+const CWR = 0x80;
+const VERSION_6 = 6;
+const DONT_FRAGMENT = 0x4000;
+/** The IPv6 length leaves the header out. */
+const IPV6_HEADER = 40;
+const ETHERTYPE_VLAN = 0x8100;
+const VLAN_TAG = 4;
+
+/**
+ * Cuts a frame of several TCP segments into ordinary frames, for devices that
+ * know no others: at the last moment, so that the layers above did their work
+ * once for all of them. The payload stays where it is. Each frame's headers are
+ * written in front of its part of it, over bytes that were sent before.
+ */
+export class Segmenter {
+  /** The frame that `next` made is `bytes[start..end)`. */
+  start = 0;
+  end = 0;
+  #bytes: Uint8Array = new Uint8Array(0);
+  /** Where the whole begins and ends, and the next segment's payload. */
+  #first = 0;
+  #last = 0;
+  #payload = 0;
+  #size = 0;
+  /** Distances from the frame's start. */
+  #ip = 0;
+  #tcp = 0;
+  #headers = 0;
+  #isIpv6 = false;
+  #sequence = 0;
+  #flags = 0;
+  #identification = 0;
+  #mayBeCut = false;
+  /** Sums, unfolded, of what all segments have alike: pseudo-header and TCP header; IPv4 header. */
+  #tcpSum = 0;
+  #ipSum = 0;
+
+  /** Whether frames are left to make. */
+  get hasMore(): boolean {
+    return this.#payload < this.#last;
+  }
+
+  /** Takes on `frame`, all of `bytes[start..end)`: TCP with a partial checksum and a `segmentSize`. */
+  begin(frame: Frame, start: number, end: number): void {
+    const { bytes, checksumStart: tcp } = frame;
+    this.#bytes = bytes;
+    this.#first = start;
+    this.#last = end;
+    this.#size = frame.segmentSize;
+    const link = get16(bytes, start + 12) === ETHERTYPE_VLAN ? ETHERNET_HEADER + VLAN_TAG : ETHERNET_HEADER;
+    const ip = start + link;
+    this.#ip = link;
+    this.#tcp = tcp - start;
+    this.#headers = this.#tcp + (bytes[tcp + 12]! >>> 4) * 4;
+    this.#payload = start + this.#headers;
+    this.#isIpv6 = bytes[ip]! >>> 4 === VERSION_6;
+    this.#sequence = get32(bytes, tcp + 4);
+    this.#flags = bytes[tcp + 13]!;
+    // The field holds the pseudo-header's sum, with the length of the whole: that is taken off again.
+    const pseudo = get16(bytes, tcp + 16) + (~fold(end - tcp) & 0xffff);
+    set32(bytes, tcp + 4, 0);
+    bytes[tcp + 13] = 0;
+    set16(bytes, tcp + 16, 0);
+    this.#tcpSum = sum(bytes, tcp, start + this.#headers, pseudo);
+    if (this.#isIpv6) return;
+    this.#identification = get16(bytes, ip + 4);
+    this.#mayBeCut = (get16(bytes, ip + 6) & DONT_FRAGMENT) === 0;
+    set16(bytes, ip + 2, 0);
+    set16(bytes, ip + 4, 0);
+    set16(bytes, ip + 10, 0);
+    this.#ipSum = sum(bytes, ip, tcp);
+  }
+
+  /** Makes the next frame. */
+  next(): void {
+    const bytes = this.#bytes;
+    const payload = this.#payload;
+    const isFirst = payload === this.#first + this.#headers;
+    const end = Math.min(payload + this.#size, this.#last);
+    const start = payload - this.#headers;
+    // The first frame's headers are the pattern: nothing is ever written over them.
+    if (!isFirst) bytes.copyWithin(start, this.#first, this.#first + this.#headers);
+    const ip = start + this.#ip;
+    const tcp = start + this.#tcp;
+    // RFC 3168 §6.1.2: CWR belongs to the first, PSH and FIN to the last.
+    let flags = this.#flags;
+    if (!isFirst) flags &= ~CWR;
+    if (end < this.#last) flags &= ~(PSH | FIN);
+    const sequence = (this.#sequence + (payload - this.#first - this.#headers)) | 0;
+    const fixed = this.#tcpSum + (end - tcp) + flags + (sequence >>> 16) + (sequence & 0xffff);
+    set32(bytes, tcp + 4, sequence);
+    bytes[tcp + 13] = flags;
+    set16(bytes, tcp + 16, complement(sum(bytes, payload, end, fixed)));
+    if (this.#isIpv6) set16(bytes, ip + 4, end - ip - IPV6_HEADER);
+    else this.#writeIpv4(ip, end - ip);
+    this.start = start;
+    this.end = end;
+    this.#payload = end;
+  }
+
+  #writeIpv4(ip: number, length: number): void {
+    const bytes = this.#bytes;
+    const identification = this.#identification;
+    set16(bytes, ip + 2, length);
+    set16(bytes, ip + 4, identification);
+    set16(bytes, ip + 10, complement(fold(this.#ipSum + length + identification)));
+    // RFC 6864 §4.2: what may be cut on its way needs a number of its own.
+    if (this.#mayBeCut) this.#identification = (identification + 1) & 0xffff;
+  }
+}

@@ -1,0 +1,387 @@
+import { describe, expect, it } from 'vitest';
+import { MacAddress } from '../../src/address/index.ts';
+import { Errno, type NativeMemory, type Readiness } from '../../src/native/index.ts';
+import {
+  CHECKSUM_NONE,
+  CHECKSUM_PARTIAL,
+  CHECKSUM_VERIFIED,
+  type Frame,
+  NO_OFFLOADS,
+} from '../../src/netif/netif.ts';
+import { TapNetif, type TapPort } from '../../src/netif/tap/netif.ts';
+import { internetChecksum } from '../support/packets.ts';
+
+const MSS = 1000;
+const ACK = 0x10;
+const PSH = 0x08;
+const FIN = 0x01;
+const CWR = 0x80;
+
+interface Fields {
+  readonly ipv6?: boolean;
+  readonly sequence?: number;
+  readonly acknowledgment?: number;
+  readonly flags?: number;
+  readonly window?: number;
+  readonly port?: number;
+  readonly timestamp?: number;
+  readonly trafficClass?: number;
+  readonly identification?: number;
+  readonly fragment?: number;
+  readonly payload?: Buffer;
+}
+
+/** An Ethernet frame with a TCP segment, checksums made by the test's own code. */
+function tcpFrame(fields: Fields = {}): Buffer {
+  const { ipv6 = false, payload = Buffer.alloc(0), flags = ACK } = fields;
+  const ip = ipv6 ? 40 : 20;
+  const tcp = 14 + ip;
+  const frame = Buffer.concat([Buffer.alloc(tcp + 32), payload]);
+  frame.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
+  const length = frame.length - tcp;
+  if (ipv6) {
+    frame.writeUInt16BE(0x86dd, 12);
+    frame.writeUInt32BE((0x60000000 | ((fields.trafficClass ?? 0) << 20) | 0x12345) >>> 0, 14);
+    frame.writeUInt16BE(length, 18);
+    frame.set([6, 64], 20);
+    for (let i = 0; i < 32; i++) frame[22 + i] = i * 7;
+  } else {
+    frame.writeUInt16BE(0x0800, 12);
+    frame.set([0x45, fields.trafficClass ?? 0], 14);
+    frame.writeUInt16BE(frame.length - 14, 16);
+    frame.writeUInt16BE(fields.identification ?? 0, 18);
+    frame.writeUInt16BE(fields.fragment ?? 0x4000, 20);
+    frame.set([64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2], 22);
+    frame.writeUInt16BE(internetChecksum(frame.subarray(14, tcp)), 24);
+  }
+  frame.writeUInt16BE(fields.port ?? 40_000, tcp);
+  frame.writeUInt16BE(5001, tcp + 2);
+  frame.writeInt32BE((fields.sequence ?? 0) | 0, tcp + 4);
+  frame.writeInt32BE(fields.acknowledgment ?? 77, tcp + 8);
+  frame.set([0x80, flags], tcp + 12);
+  frame.writeUInt16BE(fields.window ?? 500, tcp + 14);
+  frame.set([1, 1, 8, 10], tcp + 20);
+  frame.writeUInt32BE(fields.timestamp ?? 5, tcp + 24);
+  frame.writeUInt16BE(tcpChecksum(frame, ipv6), tcp + 16);
+  return frame;
+}
+
+function pseudoHeader(frame: Buffer, ipv6: boolean): Buffer {
+  const tcp = 14 + (ipv6 ? 40 : 20);
+  const addresses = ipv6 ? frame.subarray(22, 54) : frame.subarray(26, 34);
+  const tail = Buffer.from([0, 6, 0, 0]);
+  tail.writeUInt16BE(frame.length - tcp, 2);
+  return Buffer.concat([addresses, tail]);
+}
+
+/** With the field as it stands in `frame`: 0 if that is right. */
+function tcpChecksum(frame: Buffer, ipv6: boolean): number {
+  return internetChecksum(Buffer.concat([pseudoHeader(frame, ipv6), frame.subarray(14 + (ipv6 ? 40 : 20))]));
+}
+
+/** Payload that a shift or a swap shows in. */
+function pattern(from: number, length: number): Buffer {
+  return Buffer.from(Array.from({ length }, (_, i) => ((from + i) * 31 + ((from + i) >>> 8)) & 0xff));
+}
+
+class Port implements TapPort {
+  readonly input: Buffer[] = [];
+  readonly output: Buffer[] = [];
+  /** Writes that are taken before one is refused; no limit by default. */
+  room = Number.POSITIVE_INFINITY;
+  readiness: Readiness | null = null;
+  wantsWritable = false;
+
+  read(memory: NativeMemory, offset: number, length: number): number {
+    const next = this.input.shift();
+    if (next === undefined) return -Errno.EAGAIN;
+    memory.bytes.set(next.subarray(0, length), offset);
+    return Math.min(next.length, length);
+  }
+
+  write(memory: NativeMemory, offset: number, length: number): number {
+    if (this.room === 0) return -Errno.EAGAIN;
+    this.room--;
+    this.output.push(Buffer.from(memory.bytes.slice(offset, offset + length)));
+    return length;
+  }
+
+  watch(readiness: Readiness) {
+    this.readiness = readiness;
+    return {
+      setWritable: (wanted: boolean) => {
+        this.wantsWritable = wanted;
+      },
+      unref: () => {},
+      close: () => {},
+    };
+  }
+
+  close(): void {}
+}
+
+interface Shown {
+  readonly bytes: Buffer;
+  readonly segmentSize: number;
+  readonly checksum: number;
+}
+
+function setup(retain: (frame: Frame) => boolean = () => false) {
+  const port = new Port();
+  const netif = new TapNetif({
+    port,
+    name: 'tap7',
+    mac: MacAddress.parse('02:00:00:00:00:02'),
+    mtu: 1500,
+    headerSize: 0,
+    offloads: NO_OFFLOADS,
+    software: true,
+  });
+  const shown: Shown[] = [];
+  const kept: { view: Uint8Array; copy: Buffer }[] = [];
+  let writable = 0;
+  netif.start({
+    receive: (frame) => {
+      const view = frame.bytes.subarray(frame.start, frame.end);
+      const copy = Buffer.from(view);
+      shown.push({ bytes: copy, segmentSize: frame.segmentSize, checksum: frame.checksum });
+      if (retain(frame)) {
+        frame.retain();
+        kept.push({ view, copy });
+      }
+    },
+    flush: () => {},
+    writable: () => {
+      writable++;
+    },
+    closed: () => {},
+  });
+  const receive = (...frames: Buffer[]): Shown[] => {
+    port.input.push(...frames);
+    const from = shown.length;
+    while (port.input.length > 0) port.readiness!.readable();
+    return shown.slice(from);
+  };
+  return { port, netif, receive, kept, writables: () => writable };
+}
+
+/** `count` full segments in order, the first of which tells where the stream is. */
+function stream(count: number, fields: Fields = {}): Buffer[] {
+  return Array.from({ length: count }, (_, i) => {
+    const sequence = (fields.sequence ?? 0) + i * MSS;
+    return tcpFrame({ ...fields, sequence, payload: pattern(sequence, MSS), identification: i });
+  });
+}
+
+/** What a run of frames is one frame of: its sizes, and whether the payload is the stream's. */
+function check(shown: Shown, ipv6: boolean, from: number): number {
+  const tcp = 14 + (ipv6 ? 40 : 20);
+  const { bytes } = shown;
+  const payload = bytes.length - tcp - 32;
+  expect(bytes.readInt32BE(tcp + 4)).toBe(from | 0);
+  expect(bytes.subarray(tcp + 32).equals(pattern(from, payload))).toBe(true);
+  if (ipv6) {
+    expect(bytes.readUInt16BE(18)).toBe(bytes.length - tcp);
+  } else {
+    expect(bytes.readUInt16BE(16)).toBe(bytes.length - 14);
+    expect(internetChecksum(bytes.subarray(14, tcp))).toBe(0);
+  }
+  return payload;
+}
+
+describe('frames put together in software', () => {
+  it.each([false, true])('makes one frame of segments that follow on each other (IPv6: %s)', (ipv6) => {
+    const { receive } = setup();
+    const shown = receive(...stream(10, { ipv6 }));
+    // The first is by itself: nothing tells yet that more of its kind will come.
+    expect(shown.map(({ segmentSize }) => segmentSize)).toEqual([0, MSS]);
+    let from = 0;
+    for (const frame of shown) from += check(frame, ipv6, from);
+    expect(from).toBe(10 * MSS);
+    expect(shown[1]!.checksum).toBe(CHECKSUM_VERIFIED);
+  });
+
+  it('makes packets of 64 KiB at most, and goes on behind them', () => {
+    const { receive } = setup();
+    const shown = receive(...stream(200));
+    expect(shown.length).toBeLessThan(8);
+    let from = 0;
+    for (const frame of shown) {
+      expect(frame.bytes.length).toBeLessThanOrEqual(14 + 65_535);
+      from += check(frame, false, from);
+    }
+    expect(from).toBe(200 * MSS);
+  });
+
+  it('ends at PSH, at a shorter segment, and at what is no plain data', () => {
+    const { receive } = setup();
+    const [first, second, third] = stream(3);
+    const pushed = tcpFrame({ sequence: 3 * MSS, payload: pattern(3 * MSS, MSS), flags: ACK | PSH });
+    const short = tcpFrame({ sequence: 4 * MSS, payload: pattern(4 * MSS, 10) });
+    const end = tcpFrame({ sequence: 4 * MSS + 10, flags: ACK | FIN });
+    const shown = receive(first!, second!, third!, pushed, short, end);
+    expect(shown.map(({ bytes }) => bytes.length - 66)).toEqual([MSS, 3 * MSS, 10, 0]);
+    expect(shown[1]!.bytes[47]).toBe(ACK | PSH);
+    expect(shown[3]!.bytes[47]).toBe(ACK | FIN);
+  });
+
+  const differences: [string, Fields][] = [
+    ['another ACK number', { acknowledgment: 78 }],
+    ['another window', { window: 501 }],
+    ['other timestamps', { timestamp: 6 }],
+    ['another port', { port: 40_001 }],
+    ['a congestion mark', { trafficClass: 3 }],
+    ['a gap', { sequence: 4 * MSS }],
+    ['the same bytes again', { sequence: 2 * MSS }],
+    ['a fragment', { fragment: 0x2000 }],
+    ['CWR', { flags: ACK | CWR }],
+  ];
+  it.each(differences)('leaves out what differs: %s', (_, fields) => {
+    const { receive } = setup();
+    const payload = pattern(3 * MSS, MSS);
+    const other = tcpFrame({ sequence: 3 * MSS, payload, ...fields });
+    const shown = receive(...stream(3), other);
+    expect(shown.map(({ bytes }) => bytes.length - 66)).toEqual([MSS, 2 * MSS, MSS]);
+    check(shown[1]!, false, MSS);
+    expect(shown[2]!.bytes.equals(other)).toBe(true);
+  });
+
+  it.each([14 + 10, 34 + 16, 34 + 40])('hands up a damaged frame as it came (byte %s)', (at) => {
+    const { receive } = setup();
+    const frames = stream(5);
+    frames[3]![at]! ^= 0x04;
+    const shown = receive(...frames);
+    expect(shown.map(({ bytes }) => bytes.length - 66)).toEqual([MSS, 2 * MSS, MSS, MSS]);
+    expect(shown[2]!.bytes.equals(frames[3]!)).toBe(true);
+    expect(shown[2]!.checksum).toBe(CHECKSUM_NONE);
+    check(shown[1]!, false, MSS);
+    check(shown[3]!, false, 4 * MSS);
+  });
+
+  it('keeps frames of several connections in their order', () => {
+    const { receive } = setup();
+    const one = stream(20, { port: 1 });
+    const two = stream(20, { port: 2 });
+    const mixed = one.flatMap((frame, i) => [frame, two[i]!]);
+    expect(receive(...mixed).map(({ bytes }) => bytes.equals(mixed.shift()!))).not.toContain(false);
+    expect(mixed).toEqual([]);
+  });
+
+  it('never writes again to bytes that were retained, together or alone', () => {
+    const random = (() => {
+      let state = 12345;
+      return (below: number): number => {
+        state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+        return (state >>> 8) % below;
+      };
+    })();
+    const { receive, kept } = setup(() => random(3) > 0);
+    let sequence = 0;
+    for (let round = 0; round < 60; round++) {
+      const frames: Buffer[] = [];
+      for (let i = random(60); i >= 0; i--) {
+        if (random(10) === 0) {
+          frames.push(tcpFrame({ port: 9, payload: pattern(random(1000), 1 + random(1400)) }));
+          continue;
+        }
+        const payload = pattern(sequence, random(20) === 0 ? 1 + random(MSS) : MSS);
+        frames.push(tcpFrame({ sequence, payload }));
+        sequence += payload.length;
+      }
+      receive(...frames);
+    }
+    expect(kept.length).toBeGreaterThan(100);
+    expect(kept.filter(({ view, copy }) => !copy.equals(view))).toEqual([]);
+  });
+
+  it('counts frames as they were on the wire', () => {
+    const { netif, receive } = setup();
+    const frames = stream(10);
+    receive(...frames);
+    const bytes = frames.reduce((sum, { length }) => sum + length, 0);
+    expect(netif.counters).toMatchObject({ rxFrames: 10, rxBytes: bytes, rxErrors: 0, rxDropped: 0 });
+  });
+});
+
+/** Hands the netif one frame of several segments, as TCP does. */
+function sendLarge(netif: TapNetif, length: number, fields: Fields): boolean {
+  const { ipv6 = false } = fields;
+  const whole = tcpFrame({ ...fields, payload: pattern(fields.sequence ?? 0, length) });
+  const frame = netif.reserve(whole.length);
+  if (frame === null) return false;
+  const tcp = 14 + (ipv6 ? 40 : 20);
+  whole.writeUInt16BE(~internetChecksum(pseudoHeader(whole, ipv6)) & 0xffff, tcp + 16);
+  frame.bytes.set(whole, frame.start);
+  frame.checksum = CHECKSUM_PARTIAL;
+  frame.checksumStart = frame.start + tcp;
+  frame.checksumOffset = 16;
+  frame.segmentSize = length > MSS ? MSS : 0;
+  netif.commit(frame);
+  return true;
+}
+
+describe('frames cut apart in software', () => {
+  it.each([false, true])('sends the segments that a device would have cut (IPv6: %s)', (ipv6) => {
+    const { port, netif } = setup();
+    const sequence = -1500;
+    const flags = ACK | PSH | FIN | CWR;
+    sendLarge(netif, 20 * MSS + 7, { ipv6, sequence, flags, fragment: 0, identification: 0xfff8 });
+    expect(port.output).toHaveLength(21);
+    let from = sequence;
+    for (const [i, bytes] of port.output.entries()) {
+      const tcp = 14 + (ipv6 ? 40 : 20);
+      expect(tcpChecksum(bytes, ipv6)).toBe(0);
+      expect(bytes[tcp + 13]).toBe(ACK | (i === 0 ? CWR : 0) | (i === 20 ? PSH | FIN : 0));
+      if (!ipv6) expect(bytes.readUInt16BE(18)).toBe((0xfff8 + i) & 0xffff);
+      from += check({ bytes, segmentSize: 0, checksum: 0 }, ipv6, from);
+    }
+    expect(from).toBe(sequence + 20 * MSS + 7);
+    expect(netif.counters.txFrames).toBe(21);
+  });
+
+  it('keeps one identification where nobody may cut the packets further', () => {
+    const { port, netif } = setup();
+    sendLarge(netif, 3 * MSS, { identification: 4 });
+    expect(port.output.map((bytes) => bytes.readUInt16BE(18))).toEqual([4, 4, 4]);
+  });
+
+  it('completes the checksum of an ordinary frame', () => {
+    const { port, netif } = setup();
+    sendLarge(netif, 500, {});
+    expect(port.output).toHaveLength(1);
+    expect(tcpChecksum(port.output[0]!, false)).toBe(0);
+  });
+
+  it('stops where the kernel is full, and goes on with the rest when it has room', () => {
+    const { port, netif, writables } = setup();
+    port.room = 3;
+    expect(sendLarge(netif, 10 * MSS, {})).toBe(true);
+    expect(port.output).toHaveLength(3);
+    expect(port.wantsWritable).toBe(true);
+    expect(sendLarge(netif, 10 * MSS, {})).toBe(false);
+    port.room = 2;
+    port.readiness!.writable();
+    expect(port.output).toHaveLength(5);
+    expect(writables()).toBe(0);
+    port.room = Number.POSITIVE_INFINITY;
+    port.readiness!.writable();
+    expect(port.output).toHaveLength(10);
+    expect(writables()).toBe(1);
+    expect(port.wantsWritable).toBe(false);
+    let from = 0;
+    for (const bytes of port.output) {
+      expect(tcpChecksum(bytes, false)).toBe(0);
+      from += check({ bytes, segmentSize: 0, checksum: 0 }, false, from);
+    }
+  });
+
+  it('is what coalescing undoes', () => {
+    const { port, netif, receive } = setup();
+    sendLarge(netif, 30 * MSS + 1, { sequence: MSS });
+    const shown = receive(...stream(1), ...port.output);
+    let from = 0;
+    for (const frame of shown) from += check(frame, false, from);
+    expect(from).toBe(31 * MSS + 1);
+    expect(shown.length).toBeLessThan(4);
+  });
+});
