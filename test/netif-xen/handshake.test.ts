@@ -71,7 +71,7 @@ function mortal(hypervisor: Hypervisor, operations: number): Hypervisor & { read
   };
 }
 
-describe('the handshake', () => {
+describe('the handshake', { timeout: 60_000 }, () => {
   it('ends with both ends in Closed and nothing in use, whoever closes first, 20 times over', async () => {
     const lab = new Lab();
     await lab.attach();
@@ -183,7 +183,7 @@ describe('the handshake', () => {
   });
 });
 
-describe('a process that dies at any point of the handshake', () => {
+describe('a process that dies at any point of the handshake', { timeout: 120_000 }, () => {
   it('is followed by another frontend', async () => {
     let deaths = 0;
     for (let operations = 0; ; operations++) {

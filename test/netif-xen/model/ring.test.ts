@@ -12,7 +12,7 @@ const BOUNDS: Readonly<Record<string, ModelOptions>> = {
   'counters that wrap at 2^32': { size: 2, requests: 4, packet: 1, batch: 1, first: -2 },
 };
 
-describe('every interleaving of the two ends, access by access', () => {
+describe('every interleaving of the two ends, access by access', { timeout: 60_000 }, () => {
   for (const [name, options] of Object.entries(BOUNDS)) {
     it(`loses no wake-up and overwrites nothing: ${name}`, () => {
       const { states, violation } = exploreAll(options);

@@ -51,7 +51,8 @@ export class TransmitQueue {
     this.#memory = memory;
     this.#counters = counters;
     this.#pageOf = new Int32Array(ring.size).fill(-1);
-    this.#freeIds = Uint16Array.from({ length: ring.size }, (_, i) => ring.size - 1 - i);
+    this.#freeIds = new Uint16Array(ring.size);
+    for (let i = 0; i < ring.size; i++) this.#freeIds[i] = ring.size - 1 - i;
     this.#freeCount = ring.size;
     this.#isFirst = new Uint8Array(ring.size);
   }
