@@ -297,14 +297,16 @@ export class Sender {
     if (withFin) flags |= FIN;
     else if (length === 0) return true;
     if (!via.emit(flags, sequence, this.outstanding, length)) return false;
-    if (this.pathProbeLength > 0 && length === this.pathProbeLength) {
+    const isProbe = this.pathProbeLength > 0 && length === this.pathProbeLength;
+    if (isProbe) {
       this.pathProbe?.sent(sequence, advance(sequence, length));
       this.pathProbeLength = 0;
     }
     const taken = length + (withFin ? 1 : 0);
     this.next = advance(sequence, taken);
     if (withFin) this.finSent = true;
-    if (length % this.segment !== 0) {
+    // A probe of the path is larger than a segment, not smaller.
+    if (length % this.segment !== 0 && !isProbe) {
       this.#smallEnd = this.next;
       this.#smallOutstanding = true;
     }

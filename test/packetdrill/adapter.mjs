@@ -61,7 +61,26 @@ function tcpOptions(knobs) {
   take('dupThresh', (v) => (options.duplicateThreshold = Number(v)));
   take('tlp', (v) => (options.tailLossProbe = isOn(v)));
   take('rack', (v) => (options.rack = isOn(v)));
+  // 2: always, whatever the queue.
+  take('syncookies', (v) => {
+    options.synCookies = isOn(v);
+    if (v === '2') options.synQueue = 0;
+  });
   return options;
+}
+
+/** `--stack="name=value,..."` in a script: `TcpOptions` for which there is no sysctl. */
+function stackOptions(text) {
+  const pairs = text.split(',').filter((pair) => pair !== '');
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [name, value] = pair.split('=');
+      return [
+        name,
+        /^\d+$/.test(value) ? Number(value) : value === 'true' || (value === 'false' ? false : value),
+      ];
+    }),
+  );
 }
 
 const ok = (ret = 0, more = {}) => ({ ret, ...more });
@@ -83,6 +102,7 @@ const PLAIN_OPTIONS = {
   SO_SNDBUF: 0,
   SO_RCVLOWAT: 1,
   SO_LINGER: null,
+  TCP_FASTOPEN_CONNECT: 0,
 };
 const KEEPALIVE_OPTIONS = ['SO_KEEPALIVE', 'TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT'];
 
@@ -94,6 +114,8 @@ class Socket {
   /** Those that the script has set: the rest stay the stack's. */
   isSet = new Set();
   bound = null;
+  /** Where a connect with TCP_FASTOPEN_CONNECT goes when there is something to send. */
+  deferred = null;
   listener = null;
   connection = null;
   isConnected = false;
@@ -190,6 +212,46 @@ class Socket {
   }
 }
 
+/** The Fast Open cookie that scripts give to and expect from a server: it stands for the stack's own. */
+const SCRIPT_COOKIE = Uint8Array.from(Buffer.from('3021b9d889017eeb', 'hex'));
+const FAST_OPEN_KIND = 34;
+
+/** Puts one cookie in the place of the other, in both directions. */
+function createCookieExchange({ IpAddress, sum, complement, pseudoHeaderSum, set16 }, tcp, cfg) {
+  const headerLength = cfg.ipVersion === 4 ? 20 : 40;
+  const remote = IpAddress.parse(cfg.remote);
+  const local = IpAddress.parse(cfg.local);
+
+  function exchange(datagram, from, to, source, destination) {
+    const at = headerLength;
+    if (datagram.length < at + 20 || datagram[cfg.ipVersion === 4 ? 9 : 6] !== 6) return datagram;
+    const end = at + (datagram[at + 12] >> 4) * 4;
+    for (let i = at + 20; i < end; ) {
+      const kind = datagram[i];
+      if (kind === 0) break;
+      const size = kind === 1 ? 1 : Math.max(2, datagram[i + 1]);
+      if (
+        kind === FAST_OPEN_KIND &&
+        size === 2 + from.length &&
+        from.every((b, k) => b === datagram[i + 2 + k])
+      ) {
+        datagram.set(to, i + 2);
+        set16(datagram, at + 16, 0);
+        const pseudo = pseudoHeaderSum(source, destination, 6, datagram.length - at);
+        set16(datagram, at + 16, complement(sum(datagram, at, datagram.length, pseudo)));
+      }
+      i += size;
+    }
+    return datagram;
+  }
+
+  const own = () => tcp.fastOpenCookies.make(remote);
+  return {
+    toStack: (datagram) => exchange(datagram, SCRIPT_COOKIE, own(), remote, local),
+    toScript: (datagram) => exchange(datagram, own(), SCRIPT_COOKIE, local, remote),
+  };
+}
+
 export async function createSut(cfg) {
   const clock = new house.VirtualClock();
   const sut = { virtualClock: true, onTransmit: () => {} };
@@ -199,15 +261,16 @@ export async function createSut(cfg) {
     local: cfg.local,
     mtu: cfg.mtu,
     ipVersion: cfg.ipVersion,
-    send: (datagram) => sut.onTransmit(datagram, nowUs()),
+    send: (datagram) => sut.onTransmit(cookies.toScript(datagram), nowUs()),
   });
   const tcp = new house.TcpLayer({
     ip: ip.layer,
     clock,
     timers: new house.TimerWheel(clock),
     random: new house.SeededRandom(Number(process.env.PACKETDRILL_SEED ?? 1)),
-    options: tcpOptions(cfg.knobs ?? {}),
+    options: { ...tcpOptions(cfg.knobs ?? {}), ...stackOptions(cfg.config?.stack ?? '') },
   });
+  const cookies = createCookieExchange(house, tcp, cfg);
 
   const sockets = new Map();
   let nextFd = 100;
@@ -275,6 +338,10 @@ export async function createSut(cfg) {
           if (!s.bound.address.isUnspecified) where.local = s.bound.address;
           if (s.bound.port !== 0) where.localPort = s.bound.port;
         }
+        if (s.options.TCP_FASTOPEN_CONNECT !== 0) {
+          s.deferred = where;
+          return ok();
+        }
         s.attach(tcp.connect(where), false);
         return fail('EINPROGRESS');
       });
@@ -294,6 +361,13 @@ export async function createSut(cfg) {
     send(s, bytes, flags) {
       if (s.pendingError) return fail(s.takeError());
       if (s.writeShut || s.failed) return fail('EPIPE');
+      if (s.deferred) {
+        return attempt(() => {
+          s.attach(tcp.connect({ ...s.deferred, data: Uint8Array.from(bytes) }), false);
+          s.deferred = null;
+          return ok(bytes.length);
+        });
+      }
       if (!s.connection) return fail('EPIPE');
       if (!s.isConnected || s.connection.sendSpace <= 0) return fail('EAGAIN');
       const length = Math.min(bytes.length, s.connection.sendSpace);
@@ -369,7 +443,7 @@ export async function createSut(cfg) {
       clock.advanceTo(us / 1000);
     },
     inject(datagram) {
-      ip.receive(datagram);
+      ip.receive(cookies.toStack(Uint8Array.from(datagram)));
       settle();
     },
     async settle() {
