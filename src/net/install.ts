@@ -7,13 +7,13 @@ import http from 'node:http';
 import http2 from 'node:http2';
 import { syncBuiltinESMExports } from 'node:module';
 import hostNet, { type Socket, type SocketConnectOpts, type SocketConstructorOpts } from 'node:net';
-import { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import type { NodeDgram } from './create-dgram.ts';
 import type { NodeNet } from './create-net.ts';
 import { errnoException } from './node-errors.ts';
 import type { SocketMethods } from './socket.ts';
 import { kState } from './socket-state.ts';
+import { mendStreamSocket } from './stream-socket.ts';
 
 type AnyFunction = ((...args: unknown[]) => unknown) & { prototype: object };
 
@@ -35,7 +35,7 @@ export function installNet(net: NodeNet): void {
   (http.Agent.prototype as unknown as { createConnection: unknown }).createConnection = net.createConnection;
   installTlsConnect(net);
   adoptByTls(net);
-  adoptByStreamSocket(net);
+  mendStreamSocket(net);
   syncBuiltinESMExports();
 }
 
@@ -109,37 +109,6 @@ function adoptByTls(net: NodeNet): void {
     }
     if (!socket.pending) this.connecting = false;
   };
-}
-
-/**
- * Node's HTTP/2 wraps what has no native handle in a socket of its own, which
- * knows nothing of addresses and keeps no process: both are for the socket inside.
- */
-function adoptByStreamSocket(net: NodeNet): void {
-  const prototype = streamSocketPrototype();
-  for (const name of ['_getpeername', '_getsockname', 'ref', 'unref'] as const) {
-    const inherited = prototype[name];
-    Object.defineProperty(prototype, name, {
-      value: function (this: { readonly stream: unknown }) {
-        const { stream } = this;
-        if (!(stream instanceof net.Socket)) return Reflect.apply(inherited, this, []);
-        const answer = (stream as unknown as SocketMethods)[name]();
-        return answer === stream ? this : answer;
-      },
-      configurable: true,
-      writable: true,
-    });
-  }
-}
-
-type StreamSocketMethod = '_getpeername' | '_getsockname' | 'ref' | 'unref';
-
-/** The class is nowhere to be had but under a TLS socket. */
-function streamSocketPrototype(): Record<StreamSocketMethod, AnyFunction> {
-  const socket = new tls.TLSSocket(new Duplex({ read() {}, write() {} }));
-  const { _parentWrap: wrap } = (socket as unknown as { _handle: { _parentWrap: object } })._handle;
-  socket.destroy();
-  return Object.getPrototypeOf(wrap) as Record<StreamSocketMethod, AnyFunction>;
 }
 
 /** As with a native handle: closed, it takes its TLS along; and a TLS socket that is destroyed connects no more. */
