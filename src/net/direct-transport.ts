@@ -263,7 +263,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
       how(connection);
       linger(connection);
     }
-    this.postLast(() => {
+    this.post(() => {
       const { done: written } = this.#writing ?? {};
       const pending = [this.#connecting, written, this.#finishing];
       this.#connecting = null;

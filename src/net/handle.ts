@@ -99,11 +99,6 @@ export abstract class Handle {
     turns.postFirst(() => this.#scope.runInAsyncScope(task));
   }
 
-  /** Runs `task` after all turns that were set up before, as libuv calls back what it has closed: behind `setImmediate`. */
-  protected postLast(task: Task): void {
-    setImmediate(() => this.post(task));
-  }
-
   /** False if it was closed before. */
   protected markClosed(): boolean {
     if (this.#closed) return false;
