@@ -15,6 +15,13 @@ export interface Readiness {
  */
 const watches = new Set<Watch>();
 
+/**
+ * Whether the ticks and promises of a call run only when something else happens in the event loop (Node 26), which
+ * may be never. An immediate makes them run in the same turn.
+ */
+const LEAVES_TICKS = Number.parseInt(process.versions.node, 10) >= 25;
+const runTicks = (): void => {};
+
 // The event loop turns once more while Node tears the process down, and koffi
 // ends it with a fatal error if a descriptor is readable then.
 process.once('exit', () => {
@@ -25,13 +32,14 @@ process.once('exit', () => {
  * Level-triggered readiness of one descriptor in Node's event loop (libuv's
  * `uv_poll_t`). It keeps the process alive until it is closed, or `unref`ed.
  * Promise continuations and `process.nextTick` callbacks run after each call, as after
- * any callback of Node's own.
+ * any callback of Node's own; from Node 25 on, after the calls of one turn.
  *
  * Starts with interest in reading only.
  */
 export class Watch {
   readonly #readiness: Readiness;
   readonly #onPoll = (status: number, events: { readable: boolean; writable: boolean }): void => {
+    if (LEAVES_TICKS) setImmediate(runTicks);
     // An exception that left this callback would be kept by Node-API and thrown
     // out of some later, innocent native call.
     try {

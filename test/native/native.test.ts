@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -16,6 +17,9 @@ import {
   systemError,
   Watch,
 } from '../../src/native/index.ts';
+
+/** As built (`npm run build`; `npm test` does it first). */
+const NATIVE = fileURLToPath(new URL('../../dist/native/index.js', import.meta.url));
 
 const linux = process.platform === 'linux';
 
@@ -147,10 +151,32 @@ describe.skipIf(!linux)('Watch', () => {
       },
     });
     ends.writer.write(memory, 0, 2);
-    await tick();
-    expect(order).toEqual(['readable', 'tick', 'promise', 'readable', 'tick', 'promise']);
+    await vi.waitFor(() => expect(order).toHaveLength(6));
+    const each = ['readable', 'tick', 'promise'];
+    // Newer ones run them after the calls of a turn, which may be two.
+    if (Number.parseInt(process.versions.node, 10) < 25) expect(order).toEqual([...each, ...each]);
+    else expect(order.sort()).toEqual([...each, ...each].sort());
     watch.close();
     ends.close();
+  });
+
+  it('lets promises go on where nothing else happens in the event loop', () => {
+    // The descriptor is written from another process, so that no event of this one comes to help.
+    const script = `
+      import { Watch } from '${NATIVE}';
+      const watch = new Watch(0, {
+        readable() {
+          const called = performance.now();
+          watch.close();
+          void Promise.resolve().then(() => console.log(performance.now() - called < 500 ? 'at once' : 'late'));
+        },
+        writable() {},
+        failed() {},
+      });
+      setTimeout(() => {}, 1500);`;
+    const node = `${process.execPath} --input-type=module -e "$0"`;
+    const out = execFileSync('sh', ['-c', `(sleep 0.5; echo) | ${node}`, script], { encoding: 'utf8' });
+    expect(out).toBe('at once\n');
   });
 
   it('calls for room only when asked to', async () => {

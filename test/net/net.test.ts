@@ -184,11 +184,11 @@ describe('net on a direct stack', () => {
   it('tells of idleness, and not while bytes come', async () => {
     const { client, peer } = await connected();
     client.resume();
-    client.setTimeout(60);
+    client.setTimeout(400);
     const ticking = setInterval(() => peer.write('.'), 20);
     let timeouts = 0;
     client.on('timeout', () => timeouts++);
-    await delay(150);
+    await delay(600);
     expect(timeouts).toBe(0);
     clearInterval(ticking);
     await once(client, 'timeout');
