@@ -212,6 +212,8 @@ export interface UdpBindOptions {
   readonly receiveBuffer?: number;
   /** Shares the port with others that say so too: a group's datagrams go to all of them, others to the last that was bound. */
   readonly reuseAddress?: boolean;
+  /** With `::`: takes no IPv4 (RFC 3493 §5.3), so that another socket may have the port there. */
+  readonly ipv6Only?: boolean;
 }
 
 export interface MembershipOptions {

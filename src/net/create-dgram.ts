@@ -38,7 +38,10 @@ export function createDgram(stack: Stack, options: DgramOptions = {}): NodeDgram
     host: hostDgram.Socket,
     isForHost: () => false,
   });
-  const dgram = { Socket, createSocket: (...args: Arguments) => new Socket(...args) };
+  function createSocket(...args: Arguments): DgramMethods {
+    return new Socket(...args);
+  }
+  const dgram = { Socket, createSocket };
   // The types of `node:dgram` know nothing of how it is made.
   return dgram as unknown as NodeDgram;
 }
@@ -52,7 +55,7 @@ function initialise(
   construct(EventEmitter, socket);
   const options: Partial<SocketOptions> =
     typeof given === 'object' && given !== null ? given : given === undefined ? {} : { type: given };
-  const { type, lookup, recvBufferSize, sendBufferSize, signal, reuseAddr } = options;
+  const { type, lookup, recvBufferSize, sendBufferSize, signal, reuseAddr, ipv6Only } = options;
   if (recvBufferSize) validateUint32(recvBufferSize, 'options.recvBufferSize');
   if (sendBufferSize) validateUint32(sendBufferSize, 'options.sendBufferSize');
   if (lookup !== undefined) validateFunction(lookup, 'lookup');
@@ -64,6 +67,7 @@ function initialise(
   state.receiveBufferSize = recvBufferSize || undefined;
   state.sendBufferSize = sendBufferSize || undefined;
   state.reuseAddress = Boolean(reuseAddr);
+  state.ipv6Only = Boolean(ipv6Only);
   socket[kState] = state;
   socket.type = type;
   if (typeof listener === 'function') socket.on('message', listener);

@@ -48,14 +48,16 @@ export function createNet(stack: Stack, options: NetOptions = {}): NodeNet {
   const Socket = createSocketClass(context);
   const Server = createServerClass(context, Socket);
   const connect = createConnect(Socket);
+  function createServer(given?: ServerOptions | ConnectionListener, listener?: ConnectionListener): unknown {
+    return new Server(given, listener);
+  }
   const { BlockList, SocketAddress, isIP, isIPv4, isIPv6 } = hostNet;
   const net = {
     BlockList,
     SocketAddress,
     connect,
     createConnection: connect,
-    createServer: (given?: ServerOptions | ConnectionListener, listener?: ConnectionListener) =>
-      new Server(given, listener),
+    createServer,
     isIP,
     isIPv4,
     isIPv6,

@@ -38,9 +38,9 @@ export function onceBound(socket: DgramMethods, callback: (this: DgramMethods) =
 
 export function bindTo(socket: DgramMethods, host: string, port: number): void {
   const state = socket[kState];
-  const { receiveBufferSize, reuseAddress } = state;
+  const { receiveBufferSize, reuseAddress, ipv6Only } = state;
   const buffer = receiveBufferSize === undefined ? {} : { receiveBuffer: receiveBufferSize * BUFFER_FACTOR };
-  state.port!.bind({ host, port, reuseAddress, ...buffer }, (code) => {
+  state.port!.bind({ host, port, reuseAddress, ipv6Only, ...buffer }, (code) => {
     if (state.port === null) return;
     if (code !== null) {
       bindFailed(socket, hostPortException(code, 'bind', host, port));

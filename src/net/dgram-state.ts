@@ -25,6 +25,7 @@ export class DgramState {
   receiveBufferSize: number | undefined;
   sendBufferSize: number | undefined;
   reuseAddress = false;
+  ipv6Only = false;
 
   constructor(port: DatagramPort, lookup: DgramLookup) {
     this.port = port;

@@ -157,7 +157,18 @@ export class DgramMethods extends EventEmitter {
   setMulticastInterface(address: unknown): void {
     runningPort(this);
     validateString(address, 'interfaceAddress');
-    setMulticast(this, 'setMulticastInterface', (socket) => socket.setMulticastInterface(address));
+    setMulticast(this, 'setMulticastInterface', (socket) => {
+      // Names are no addresses, though the stack knows them; an IPv6 one has its interface behind a percent sign.
+      const isAddress = address.includes('%') || IpAddress.tryParse(address) !== null;
+      if (!isAddress) throw errnoException('EINVAL', 'setMulticastInterface');
+      try {
+        socket.setMulticastInterface(address);
+      } catch (error) {
+        // As libuv, for which an interface that there is not is none in particular.
+        if (!address.startsWith('::%')) throw error;
+        socket.setMulticastInterface('::');
+      }
+    });
   }
 
   addMembership(group?: unknown, on?: unknown): void {

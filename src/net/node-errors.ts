@@ -145,13 +145,29 @@ export function bufferSizeError(code: ErrorCode, syscall: string): CodedError {
   const errno = errnoOf(code);
   const words = errno === undefined ? 'unknown error' : systemMessage(errno);
   const message = `Could not get or set buffer size: ${syscall} returned ${code} (${words})`;
-  const error = Object.assign(new Error(message), {
-    info: { errno, code, message: words, syscall },
-    errno,
-    syscall,
-  });
+  const error = new Error(message);
   Object.defineProperty(error, 'name', { value: 'SystemError', configurable: true });
-  return coded(error, 'ERR_SOCKET_BUFFER_SIZE');
+  const result = coded(error, 'ERR_SOCKET_BUFFER_SIZE');
+  Object.defineProperty(result, 'name', { value: 'SystemError', configurable: true, writable: true });
+  const info: Record<string, unknown> = { errno, code, message: words, syscall };
+  // As Node's `SystemError` has them: the one place for both is `info`.
+  const shared = (key: string): PropertyDescriptor => ({
+    get: () => info[key],
+    set: (value: unknown) => {
+      info[key] = value;
+    },
+    enumerable: true,
+    configurable: true,
+  });
+  return Object.defineProperties(result, {
+    info: { value: info, enumerable: true, configurable: true },
+    errno: shared('errno'),
+    syscall: shared('syscall'),
+    [util.inspect.custom]: {
+      value: (_depth: number, options: util.InspectOptions) =>
+        util.inspect(result, { ...options, getters: true, customInspect: false }),
+    },
+  });
 }
 
 /** The peer has ended and half-open connections are not allowed. */

@@ -1,4 +1,4 @@
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type Socket, type SocketOptions } from 'node:dgram';
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { NetError, type NetErrorDetails } from '../errors.ts';
 import type {
@@ -40,7 +40,8 @@ export class SocketUdp implements Udp {
       host,
       broadcast = false,
       receiveBuffer = RECEIVE_BUFFER,
-      reuseAddress = false,
+      reuseAddress: reuseAddr = false,
+      ipv6Only = false,
     } = options;
     if (this.#closed) throw stackClosed('bind');
     checkPort(port, 0, 'bind');
@@ -50,8 +51,8 @@ export class SocketUdp implements Udp {
     if (!(receiveBuffer > 0)) {
       throw new NetError('EINVAL', { syscall: 'bind', reason: `receiveBuffer of ${receiveBuffer} bytes` });
     }
-    const socket =
-      host === undefined ? await bindAll(port, reuseAddress) : await bindHost(host, port, reuseAddress);
+    const sharing = { reuseAddr, ipv6Only };
+    const socket = host === undefined ? await bindAll(port, sharing) : await bindHost(host, port, sharing);
     if (this.#closed) {
       socket.close();
       throw stackClosed('bind');
@@ -72,33 +73,40 @@ export class SocketUdp implements Udp {
   }
 }
 
+type Sharing = Pick<SocketOptions, 'reuseAddr' | 'ipv6Only'>;
+
 /** All addresses of both families where the host has both, else of IPv4. */
-async function bindAll(port: number, reuse: boolean): Promise<Socket> {
+async function bindAll(port: number, sharing: Sharing): Promise<Socket> {
   try {
-    return await bound('udp6', '::', port, reuse);
+    return await bound('udp6', '::', port, sharing);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') throw error;
-    return bound('udp4', '0.0.0.0', port, reuse);
+    return bound('udp4', '0.0.0.0', port, sharing);
   }
 }
 
-async function bindHost(host: string, port: number, reuse: boolean): Promise<Socket> {
+async function bindHost(host: string, port: number, sharing: Sharing): Promise<Socket> {
   const [address] = await resolve(host);
-  return bound(isIPv6(address!) ? 'udp6' : 'udp4', address!, port, reuse);
+  return bound(isIPv6(address!) ? 'udp6' : 'udp4', address!, port, sharing);
 }
 
 /**
  * Linux takes a port that it chose itself away again at `disconnect` (no
  * `SOCK_BINDPORT_LOCK`), so a chosen port is bound once more by its number.
  */
-async function bound(type: 'udp4' | 'udp6', address: string, port: number, reuse: boolean): Promise<Socket> {
-  if (port !== 0) return boundTo(type, address, port, reuse);
+async function bound(
+  type: 'udp4' | 'udp6',
+  address: string,
+  port: number,
+  sharing: Sharing,
+): Promise<Socket> {
+  if (port !== 0) return boundTo(type, address, port, sharing);
   for (let attempt = 1; ; attempt++) {
-    const chosen = await boundTo(type, address, 0, reuse);
+    const chosen = await boundTo(type, address, 0, sharing);
     const { port: free } = chosen.address();
     await new Promise<void>((resolve) => chosen.close(resolve));
     try {
-      return await boundTo(type, address, free, reuse);
+      return await boundTo(type, address, free, sharing);
     } catch (error) {
       // Another process was faster.
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || attempt === REBINDS) throw error;
@@ -106,9 +114,9 @@ async function bound(type: 'udp4' | 'udp6', address: string, port: number, reuse
   }
 }
 
-function boundTo(type: 'udp4' | 'udp6', address: string, port: number, reuseAddr: boolean): Promise<Socket> {
+function boundTo(type: 'udp4' | 'udp6', address: string, port: number, sharing: Sharing): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket({ type, reuseAddr });
+    const socket = createSocket({ type, ...sharing });
     socket.once('error', (error) => {
       socket.close();
       reject(hostError(error, { syscall: 'bind', address, port }));

@@ -6,6 +6,15 @@ export const MATCH_WILDCARD = 1;
 export const MATCH_ADDRESS = 2;
 export const MATCH_CONNECTED = 3;
 
+export interface BindingOptions {
+  /** Others may have the same, if they say so too. */
+  readonly reuse?: boolean;
+  /** Index of the only interface whose datagrams it takes. */
+  readonly device?: number | null;
+  /** `::` is for IPv6 alone. */
+  readonly ipv6Only?: boolean;
+}
+
 /** Whose datagrams a socket takes: its local address and port, and its peer if it has one. */
 export class Binding {
   readonly port: number;
@@ -24,10 +33,14 @@ export class Binding {
   readonly reuse: boolean;
 
   /** `host` null is every address. */
-  constructor(host: IpAddress | null, port: number, reuse = false, device: number | null = null) {
+  constructor(
+    host: IpAddress | null,
+    port: number,
+    { reuse = false, device = null, ipv6Only = false }: BindingOptions = {},
+  ) {
     this.reuse = reuse;
     this.bound = (host ?? IpAddress.ANY_IPV4).copy();
-    this.#anyFamily = host === null || (host.isUnspecified && !host.isIpv4);
+    this.#anyFamily = host === null || (host.isUnspecified && !host.isIpv4 && !ipv6Only);
     this.local = this.bound;
     this.port = port;
     this.device = device;

@@ -82,7 +82,8 @@ export class UdpLayer implements IpProtocol {
    * with `resolve`. Throws `EINVAL`, `EADDRNOTAVAIL`, `EADDRINUSE`.
    */
   bind(options: UdpBindOptions = {}, resolve: Resolve = noNames): DirectUdpSocket {
-    const { port = 0, host, broadcast = false, receiveBuffer = RECEIVE_BUFFER, reuseAddress } = options;
+    const { port = 0, host, broadcast = false, receiveBuffer = RECEIVE_BUFFER } = options;
+    const { reuseAddress: reuse = false, ipv6Only = false } = options;
     if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'bind', reason: 'the stack is closed' });
     checkPort(port, 0, 'bind');
     if (!(receiveBuffer > 0)) {
@@ -92,8 +93,8 @@ export class UdpLayer implements IpProtocol {
     const device = options.interface === undefined ? null : this.#ip.interfaceIndex(options.interface);
     const binding =
       port === 0
-        ? this.#ports.ephemeral((candidate) => new Binding(address, candidate, false, device))
-        : new Binding(address, port, reuseAddress, device);
+        ? this.#ports.ephemeral((candidate) => new Binding(address, candidate, { device, ipv6Only }))
+        : new Binding(address, port, { reuse, device, ipv6Only });
     if (!this.#ports.isFree(binding)) {
       throw new NetError('EADDRINUSE', { syscall: 'bind', address: binding.bound.toString(), port });
     }
