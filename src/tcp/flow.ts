@@ -54,8 +54,9 @@ class Waiters implements ConnectionHandler {
       if (error === null) reader.resolve(null);
       else reader.reject(error);
     }
-    const cause = error ?? new NetError('EPIPE', { syscall: 'write' });
-    for (const writer of this.writers.splice(0)) writer.reject(cause);
+    for (const writer of this.writers.splice(0)) {
+      writer.reject(error ?? new NetError('EPIPE', { syscall: 'write' }));
+    }
     for (const waiter of this.finishers.splice(0)) {
       if (error === null) waiter.resolve();
       else waiter.reject(error);

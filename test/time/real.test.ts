@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { RealClock } from '../../src/time/index.ts';
 
@@ -43,6 +45,24 @@ describe('RealClock', () => {
     await wait(5);
     alarm.clear();
     expect(fired).toBe(false);
+  });
+
+  it('runs the other deferred tasks when one throws, which is an uncaught exception', async () => {
+    const script = `
+import { RealClock } from './src/time/real.ts';
+const clock = new RealClock();
+process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+clock.defer(() => { throw new Error('first'); });
+clock.defer(() => { console.log('second'); clock.defer(() => console.log('third')); });
+`;
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '-e',
+      script,
+    ]);
+    expect(stdout.trim().split('\n').sort()).toEqual(['second', 'third', 'uncaught first']);
   });
 
   it('runs deferred tasks as microtasks', async () => {
