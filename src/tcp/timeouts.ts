@@ -102,12 +102,12 @@ function suspectPath(connection: Connection, now: number): void {
   const { sender, path } = connection;
   const { recovery } = sender;
   const { first, pool } = recovery.scoreboard;
-  // The head was sent once at least and timed out `backoffs` times before this one.
+  // The head timed out `retries` times before this one; a back-off may be left from an earlier loss (Karn).
   if (first < 0 || distance(pool.end[first]!, pool.sequence[first]!) < sender.segment) return;
   if (sender.pathProbe === null) {
-    sender.pathProbe = PathProbe.suspect(recovery.backoffs + 1, path.mtu, now);
+    sender.pathProbe = PathProbe.suspect(recovery.retries + 1, path.mtu, now);
     if (sender.pathProbe === null) return;
-  } else if (recovery.backoffs === 0 || !sender.pathProbe.lower(now)) {
+  } else if (recovery.retries === 0 || !sender.pathProbe.lower(now)) {
     return;
   }
   connection.updateSegment();
