@@ -20,6 +20,14 @@ export type { NaptOptions } from './forward/index.ts';
 export { Mdns, type MdnsOptions, type MdnsService } from './mdns/index.ts';
 export type { Netif, NetifCounters, NetifHandler, Offloads } from './netif/index.ts';
 export type {
+  FrameSocket,
+  FrameSocketOptions,
+  RawPacket,
+  RawSendOptions,
+  RawSocket,
+  SeenFrame,
+} from './raw/index.ts';
+export type {
   Application,
   CongestionControl,
   ConnectOptions,

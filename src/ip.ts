@@ -116,6 +116,12 @@ export interface IpProtocol {
   writable(): void;
 }
 
+/** Who is shown what is delivered to transports, beside them: raw sockets. */
+export interface PacketObserver {
+  /** `frame.start` at the transport header. True if somebody took it, so that it is not unknown to everybody. */
+  observe(packet: IpPacket): boolean;
+}
+
 /** What the network layer offers to transports. */
 export interface IpLayer {
   register(protocol: IpProtocol): void;

@@ -5,7 +5,7 @@ import type { Ethernet } from '../ethernet/index.ts';
 import { Ipv4Router, Ipv6Router, Napt, type NaptOptions } from '../forward/index.ts';
 import { Icmp, Icmpv6 } from '../icmp/index.ts';
 import { type GroupSubscription, Loopback, type LoopbackHandler } from '../internet/index.ts';
-import type { GroupLayer, IpPacket, IpPath, IpProtocol } from '../ip.ts';
+import type { GroupLayer, IpPacket, IpPath, IpProtocol, PacketObserver } from '../ip.ts';
 import { type HostModel, Ipv4 } from '../ipv4/index.ts';
 import { Ipv6, Ipv6Packet, isLinkLocal } from '../ipv6/index.ts';
 import type { Frame, Netif } from '../netif/netif.ts';
@@ -159,6 +159,12 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
   removeRoute(prefix: Prefix): boolean {
     if (prefix.address.isIpv4) return this.ipv4.removeRoute(prefix);
     return this.ipv6?.removeRoute(prefix) ?? false;
+  }
+
+  /** Shows `observer` what is delivered, of both families; null for nobody. */
+  observe(observer: PacketObserver | null): void {
+    this.ipv4.observer = observer;
+    if (this.ipv6 !== null) this.ipv6.receiver.observer = observer;
   }
 
   /** A transport serves both families. */

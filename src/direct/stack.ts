@@ -5,6 +5,7 @@ import { PROTOCOL_TCP } from '../ip.ts';
 import type { HostModel } from '../ipv4/index.ts';
 import { Mdns, type MdnsOptions } from '../mdns/index.ts';
 import type { Netif } from '../netif/netif.ts';
+import { RawFrames, RawIp } from '../raw/index.ts';
 import type { Stack, StackStatistics } from '../stack.ts';
 import { DirectTcp, TcpLayer, type TcpOptions } from '../tcp/index.ts';
 import { type Clock, CryptoRandom, type Random, RealClock, TimerWheel } from '../time/index.ts';
@@ -97,6 +98,10 @@ export class DirectStack implements Stack {
   readonly kind = 'direct';
   readonly tcp: DirectTcp;
   readonly udp: DirectUdp;
+  /** Raw IP sockets. */
+  readonly ip: RawIp;
+  /** Frames as they come and go, whomever they are for. */
+  readonly frames: RawFrames;
   readonly network: Network;
   readonly #tcp: TcpLayer;
   readonly #udp: UdpLayer;
@@ -160,6 +165,12 @@ export class DirectStack implements Stack {
       ...(ephemeralPorts !== undefined && { ephemeralPorts }),
     });
     this.udp = new DirectUdp(this.#udp, resolve);
+    this.ip = new RawIp({
+      ip: this.network,
+      resolve,
+      observe: (observer) => this.network.observe(observer),
+    });
+    this.frames = new RawFrames(this.network.interfaces);
     const { network, tcp, udp } = this;
     this.#dhcp = new Map(
       interfaces.flatMap(({ ipv4, dhcp, gateway, probeAddress }, index) => {
@@ -252,6 +263,8 @@ export class DirectStack implements Stack {
     await Promise.all([...this.#dhcp.values(), ...this.#dhcp6.values()].map((dhcp) => dhcp.stop()));
     this.#tcp.close();
     this.#udp.close();
+    this.ip.close();
+    this.frames.close();
     await this.network.close();
     this.#timers.close();
   }

@@ -1,4 +1,5 @@
 import { MacAddress } from '../address/index.ts';
+import { copy } from '../bytes/index.ts';
 import type { Frame, Netif } from '../netif/netif.ts';
 import type { Clock } from '../time/index.ts';
 import {
@@ -32,10 +33,18 @@ export interface EtherProtocol {
   receive(frame: Frame, toGroup: boolean): void;
 }
 
+/** Who is shown every frame, for whomever it is: tools. */
+export interface FrameObserver {
+  /** `bytes[start..end)` is the frame, valid during the call; checksums that are left to a device may be unfinished in it. */
+  observe(frame: Frame, start: number, end: number, isOutbound: boolean): void;
+}
+
 /** Ethernet II over a netif: filters by destination, demultiplexes by ethertype, and flushes what was committed. */
 export class Ethernet {
   readonly netif: Netif;
   readonly counters: EthernetCounters = { runts: 0, tooLong: 0, badSource: 0, notOurs: 0, unknownType: 0 };
+  /** Null as long as nobody looks. */
+  observer: FrameObserver | null = null;
   readonly #clock: Clock;
   readonly #longest: number;
   readonly #protocols: EtherProtocol[] = [];
@@ -72,6 +81,7 @@ export class Ethernet {
     this.#inBatch = true;
     const { bytes, start } = frame;
     const length = frame.end - start;
+    if (this.observer !== null) this.observer.observe(frame, start, frame.end, false);
     if (length < HEADER) {
       this.counters.runts++;
       return;
@@ -116,6 +126,20 @@ export class Ethernet {
     destination.write(bytes, header + DESTINATION);
     this.netif.mac.write(bytes, header + SOURCE);
     setEthertype(bytes, header, ethertype);
+    if (this.observer !== null) this.observer.observe(frame, header, frame.end, true);
+    this.#send(frame);
+  }
+
+  /** Sends a whole frame as it is; false if the device is full. Throws `EMSGSIZE` where it takes none so long. */
+  inject(bytes: Uint8Array): boolean {
+    const frame = this.netif.reserve(bytes.length);
+    if (frame === null) return false;
+    copy(frame.bytes, frame.start, bytes, 0, bytes.length);
+    this.#send(frame);
+    return true;
+  }
+
+  #send(frame: Frame): void {
     this.netif.commit(frame);
     if (!this.#unflushed) {
       this.#unflushed = true;

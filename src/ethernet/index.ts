@@ -1,4 +1,4 @@
-export { Ethernet, type EthernetCounters, type EtherProtocol } from './ethernet.ts';
+export { Ethernet, type EthernetCounters, type EtherProtocol, type FrameObserver } from './ethernet.ts';
 export { TokenBucket } from './limit.ts';
 export {
   ETHERTYPE_ARP,

@@ -2,7 +2,7 @@ import { IpAddress, type Prefix } from '../address/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
 import type { Loopback } from '../internet/index.ts';
-import type { IpError, IpErrorKind, IpPath, IpProtocol } from '../ip.ts';
+import type { IpError, IpErrorKind, IpPath, IpProtocol, PacketObserver } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Egress } from './egress.ts';
@@ -97,6 +97,8 @@ export class Ipv4 implements LinkReceiver, WayFinder {
   readonly routes = new RoutingTable();
   /** Null on a host that forwards nothing. */
   forwarder: Ipv4Forwarder | null = null;
+  /** Null as long as there is no raw socket. */
+  observer: PacketObserver | null = null;
   readonly egress: Egress;
   readonly reassembly: Reassembly;
   readonly pathMtu: PathMtuCache;
@@ -400,14 +402,19 @@ export class Ipv4 implements LinkReceiver, WayFinder {
 
   #deliver(packet: Ipv4Packet): void {
     const { frame } = packet;
+    frame.start = packet.header + packet.headerLength;
+    const observed = this.observer?.observe(packet) === true;
     const transport = this.#protocols[packet.protocol];
     if (transport === undefined) {
+      if (observed) {
+        this.counters.ipInDelivers++;
+        return;
+      }
       this.counters.ipInUnknownProtos++;
       this.#errors?.protocolUnreachable(packet);
       return;
     }
     this.counters.ipInDelivers++;
-    frame.start = packet.header + packet.headerLength;
     transport.receive(packet);
   }
 

@@ -1,6 +1,6 @@
 import type { IpAddress } from '../address/index.ts';
 import type { FirstFragment } from '../internet/index.ts';
-import type { IpProtocol } from '../ip.ts';
+import type { IpProtocol, PacketObserver } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, TimerWheel } from '../time/index.ts';
 import {
@@ -75,6 +75,8 @@ export class Receiver {
   errors: ErrorSender | null = null;
   /** Null on a host that forwards nothing. */
   forwarder: Ipv6Forwarder | null = null;
+  /** Null as long as there is no raw socket. */
+  observer: PacketObserver | null = null;
   readonly #links: readonly Link[];
   readonly #strong: boolean;
   readonly #protocols: readonly (IpProtocol | undefined)[];
@@ -241,15 +243,20 @@ export class Receiver {
     const chain = this.#chain;
     packet.protocol = frame.bytes[chain.nextHeaderAt]!;
     packet.transport = chain.at;
+    frame.start = chain.at;
+    const observed = this.observer?.observe(packet) === true;
     const transport = this.#protocols[packet.protocol];
     if (transport === undefined) {
+      if (observed) {
+        this.counters.ip6InDelivers++;
+        return;
+      }
       this.counters.ip6InUnknownProtos++;
       // RFC 8200 §4.
       this.errors?.parameterProblem(packet, PROBLEM_NEXT_HEADER, chain.nextHeaderAt - packet.header, false);
       return;
     }
     this.counters.ip6InDelivers++;
-    frame.start = chain.at;
     transport.receive(packet);
   }
 

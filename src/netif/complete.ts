@@ -21,7 +21,10 @@ export function partialChecksum(
 }
 
 /** Writes the checksum that the device would have, up to `end`; nothing to do without `CHECKSUM_PARTIAL`. */
-export function completeChecksum(frame: Frame, end: number): void {
+export function completeChecksum(
+  frame: Pick<Frame, 'bytes' | 'checksum' | 'checksumStart' | 'checksumOffset'>,
+  end: number,
+): void {
   if (frame.checksum !== CHECKSUM_PARTIAL) return;
   const { bytes, checksumStart, checksumOffset } = frame;
   set16(bytes, checksumStart + checksumOffset, partialChecksum(bytes, checksumStart, checksumOffset, end));

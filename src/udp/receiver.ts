@@ -10,23 +10,23 @@ export const DATAGRAM_OVERHEAD = 512;
 /** Default bound of a receive queue in bytes, as Linux's `rmem_default`. */
 export const RECEIVE_BUFFER = 212_992;
 
-interface Waiter {
-  readonly resolve: (datagram: Datagram | null) => void;
+interface Waiter<T> {
+  readonly resolve: (datagram: T | null) => void;
   readonly reject: (error: Error) => void;
 }
 
 /**
- * The receiving half of a UDP socket: a queue bounded in bytes, readers that
+ * The receiving half of a datagram socket: a queue bounded in bytes, readers that
  * wait in turn, and the error that the next call reports. Knows nothing of
  * packets, so the host's sockets use it as well.
  */
-export class Receiver {
+export class Receiver<T extends { readonly data: Uint8Array } = Datagram> {
   /** Datagrams that found the queue full. */
   dropped = 0;
   /** Most bytes that wait, overhead included. */
   limit: number;
-  readonly #queue = new Fifo<Datagram>();
-  readonly #waiters = new Fifo<Waiter>();
+  readonly #queue = new Fifo<T>();
+  readonly #waiters = new Fifo<Waiter<T>>();
   #queuedBytes = 0;
   #error: Error | null = null;
   #closed = false;
@@ -49,7 +49,7 @@ export class Receiver {
   }
 
   /** Hands an accepted datagram to the reader that waits longest, or queues it. */
-  push(datagram: Datagram): void {
+  push(datagram: T): void {
     const waiter = this.#waiters.shift();
     if (waiter !== undefined) {
       waiter.resolve(datagram);
@@ -73,7 +73,7 @@ export class Receiver {
     return error;
   }
 
-  receive(): Promise<Datagram | null> {
+  receive(): Promise<T | null> {
     if (this.#closed) return Promise.resolve(null);
     const error = this.takeError();
     if (error !== null) return Promise.reject(error);
@@ -95,7 +95,7 @@ export class Receiver {
     }
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Datagram, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     for (;;) {
       const datagram = await this.receive();
       if (datagram === null) return;
