@@ -57,6 +57,11 @@ export class NeighbourCache<Address = number> {
     return this.#add(address);
   }
 
+  /** All entries, in no particular order. */
+  all(): Iterable<Neighbour<Address>> {
+    return this.#entries.values();
+  }
+
   /** Forgets everything that was learnt. */
   clear(): void {
     for (const neighbour of this.#entries.values()) neighbour.evict();

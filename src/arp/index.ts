@@ -8,6 +8,7 @@ export {
   INCOMPLETE,
   Neighbour,
   type NeighbourHost,
+  PERMANENT,
   PROBE,
   REACHABLE,
   STALE,

@@ -1,11 +1,14 @@
 import { parseArgs } from 'node:util';
 import { IpAddress, Prefix } from '../address/index.ts';
 import { BUILD_OPTIONS, type BuildOptions, readBuild } from './build-arguments.ts';
+import { type ControlOptions, parseControl } from './control-arguments.ts';
 import { UsageError } from './errors.ts';
 import { type HelpTopic, isHelpTopic } from './help.ts';
 import { type ImpairSpec, parseImpairment } from './impairment.ts';
+import { type InterfaceSpec, interfaceName, parseInterface } from './interface-arguments.ts';
 import { IPERF3_OPTIONS, type Iperf3Options, readIperf3 } from './iperf3-arguments.ts';
 import { parseCount } from './numbers.ts';
+import { PING_OPTIONS, type PingOptions, readPing } from './ping-arguments.ts';
 import { parseXen, type XenOptions } from './xen-arguments.ts';
 
 export type NetifSpec =
@@ -38,6 +41,16 @@ export interface DirectStackOptions extends CommonStackOptions {
   /** `auto`, `link-local`, or the CIDR of the stack. */
   readonly ip6?: string;
   readonly gateway?: string;
+  readonly gateway6?: string;
+  /** What else the first interface was told in `--netif`, and the interfaces besides it. */
+  readonly first?: Omit<InterfaceSpec, 'netif'>;
+  readonly others?: readonly InterfaceSpec[];
+  /** Passes packets on between the interfaces. */
+  readonly forward?: true;
+  /** The interface whose address those that are behind the stack share. */
+  readonly napt?: string;
+  /** Path of a UNIX socket that answers `mirage-net arp|routes|stats`. */
+  readonly control?: string;
   readonly pcap?: string;
   /** Most bytes of each frame that the capture keeps. */
   readonly snapLength?: number;
@@ -63,6 +76,9 @@ export type Command =
   | { readonly kind: 'run-workers'; readonly options: WorkerRunOptions; readonly workers: number }
   | { readonly kind: 'iperf3'; readonly stack: StackOptions; readonly test: Iperf3Options }
   | { readonly kind: 'build'; readonly options: BuildOptions }
+  | { readonly kind: 'ping'; readonly stack: DirectStackOptions; readonly ping: PingOptions }
+  | { readonly kind: 'router'; readonly stack: DirectStackOptions }
+  | { readonly kind: 'control'; readonly options: ControlOptions }
   | { readonly kind: 'xen'; readonly options: XenOptions }
   | { readonly kind: 'demo'; readonly pcap?: string; readonly seconds: number }
   | { readonly kind: 'help'; readonly topic: HelpTopic }
@@ -86,6 +102,16 @@ export function parseCommand(argv: readonly string[]): Command {
       return parseIperf3(rest);
     case 'build':
       return parseBuild(rest);
+    case 'ping':
+      return parsePing(rest);
+    case 'router':
+      return parseRouter(rest);
+    case 'arp':
+    case 'routes':
+    case 'stats': {
+      const options = usage(() => parseControl(name, rest));
+      return options === null ? { kind: 'help', topic: 'control' } : { kind: 'control', options };
+    }
     case 'xen': {
       const options = usage(() => parseXen(rest));
       return options === null ? { kind: 'help', topic: 'xen' } : { kind: 'xen', options };
@@ -94,19 +120,23 @@ export function parseCommand(argv: readonly string[]): Command {
       return parseDemo(rest);
     default:
       throw new UsageError(
-        `There is no command "${name}": it is "run", "build", "iperf3", "xen", "demo" or "help".`,
+        `There is no command "${name}": it is one of run, router, ping, arp, routes, stats, build, iperf3, xen, demo and help.`,
       );
   }
 }
 
 const STACK_OPTIONS = {
   net: { type: 'string', default: 'direct' },
-  netif: { type: 'string' },
+  netif: { type: 'string', multiple: true },
   'no-offloads': { type: 'boolean', default: false },
   'host-ip': { type: 'string' },
   ip: { type: 'string' },
   ip6: { type: 'string' },
   gateway: { type: 'string' },
+  gateway6: { type: 'string' },
+  forward: { type: 'boolean', default: false },
+  napt: { type: 'string' },
+  control: { type: 'string' },
   pcap: { type: 'string' },
   snaplen: { type: 'string' },
   impair: { type: 'string' },
@@ -127,6 +157,10 @@ const DIRECT_ONLY = [
   'ip',
   'ip6',
   'gateway',
+  'gateway6',
+  'forward',
+  'napt',
+  'control',
   'pcap',
   'snaplen',
   'impair',
@@ -169,6 +203,8 @@ function canShare(options: RunOptions): options is WorkerRunOptions {
   return (
     options.net === 'direct' &&
     options.netif.kind === 'tap' &&
+    options.others === undefined &&
+    options.first?.vlan === undefined &&
     options.ip !== 'dhcp' &&
     options.ip6 !== 'auto'
   );
@@ -186,11 +222,12 @@ function parseBuild(argv: readonly string[]): Command {
     }),
   );
   if (values.help) return { kind: 'help', topic: 'build' };
-  if (values.target === 'xen') values.netif ??= 'xen:0';
+  if (values.target === 'xen') values.netif ??= ['xen:0'];
   const words = Object.keys(STACK_OPTIONS).flatMap((option) => {
     const value = values[option as keyof typeof STACK_OPTIONS];
     if (value === undefined || value === false || option === 'net') return [];
-    return value === true ? [`--${option}`] : [`--${option}`, value];
+    if (value === true) return [`--${option}`];
+    return [value].flat().flatMap((one) => [`--${option}`, one]);
   });
   const options = readBuild(values, positionals, [...words, '--', ...args]);
   const stack = parseStack(values);
@@ -231,17 +268,27 @@ function parseStack(values: StackValues): StackOptions {
       '--net direct needs a network interface, as in --netif tap:mnd0 (or use --net socket).',
     );
   }
-  const netif = parseNetif(values.netif);
-  if (values.ip === undefined) {
+  const [{ netif, ...first }, ...others] = values.netif.map((text) => parseInterface(text, parseNetif)) as [
+    InterfaceSpec,
+    ...InterfaceSpec[],
+  ];
+  const address = values.ip ?? first.ip;
+  if (address === undefined) {
     throw new UsageError('--net direct needs an address for the stack, as in --ip 10.0.0.2/24.');
   }
-  const ip = values.ip === 'dhcp' ? values.ip : parseCidr('ip', values.ip);
-  const { gateway, pcap } = values;
-  if (netif.kind !== 'tap' && netif.kind !== 'fd' && values['host-ip'] !== undefined) {
+  const ip = address === 'dhcp' ? address : parseCidr('ip', address);
+  const { gateway = first.gateway, gateway6 = first.gateway6, ip6 = first.ip6, pcap, napt, control } = values;
+  const hostIp = values['host-ip'] ?? first.hostIp;
+  const names = [{ netif, ...first }, ...others].map(interfaceName);
+  if (napt !== undefined && !names.includes(napt)) {
+    throw new UsageError(`--napt ${napt}: there is no such interface, only ${names.join(', ')}.`);
+  }
+  if (netif.kind !== 'tap' && netif.kind !== 'fd' && hostIp !== undefined) {
     const other = netif.kind === 'stream' ? 'a stream has another program' : 'Xen has another domain';
     throw new UsageError(`--host-ip is for the kernel's end of a TAP; ${other} there.`);
   }
   if (gateway !== undefined) parseAddress('gateway', gateway);
+  if (gateway6 !== undefined) parseAddress6('gateway6', gateway6);
   if (values.snaplen !== undefined && pcap === undefined) {
     throw new UsageError('--snaplen shortens what --pcap FILE keeps; there is no --pcap.');
   }
@@ -251,9 +298,15 @@ function parseStack(values: StackValues): StackOptions {
     netif,
     offloads: !values['no-offloads'],
     ip,
-    ...(values.ip6 !== undefined && { ip6: parseIp6(values.ip6) }),
-    ...(values['host-ip'] !== undefined && { hostIp: parseCidr('host-ip', values['host-ip']) }),
+    ...(Object.keys(first).length > 0 && { first }),
+    ...(others.length > 0 && { others }),
+    ...((values.forward || napt !== undefined) && { forward: true }),
+    ...(ip6 !== undefined && { ip6: parseIp6(ip6) }),
+    ...(hostIp !== undefined && { hostIp: parseCidr('host-ip', hostIp) }),
     ...(gateway !== undefined && { gateway }),
+    ...(gateway6 !== undefined && { gateway6 }),
+    ...(napt !== undefined && { napt }),
+    ...(control !== undefined && { control }),
     ...(pcap !== undefined && { pcap }),
     ...(values.snaplen !== undefined && { snapLength: parseCount('snaplen', values.snaplen, 14, 262_144) }),
     ...(values.impair !== undefined && { impair: parseImpairment(values.impair) }),
@@ -277,6 +330,28 @@ function parseDemo(argv: readonly string[]): Command {
     seconds: parseCount('seconds', values.seconds, 1, 60),
     ...(values.pcap !== undefined && { pcap: values.pcap }),
   };
+}
+
+function parsePing(argv: readonly string[]): Command {
+  const { values, positionals } = usage(() =>
+    parseArgs({ args: [...argv], options: { ...STACK_OPTIONS, ...PING_OPTIONS }, allowPositionals: true }),
+  );
+  if (values.help) return { kind: 'help', topic: 'ping' };
+  const stack = parseStack(values);
+  if (stack.net !== 'direct') throw new UsageError('ping sends its own packets: --net socket cannot.');
+  return { kind: 'ping', stack, ping: readPing(values, positionals) };
+}
+
+function parseRouter(argv: readonly string[]): Command {
+  const { values } = usage(() => parseArgs({ args: [...argv], options: STACK_OPTIONS }));
+  if (values.help) return { kind: 'help', topic: 'router' };
+  const stack = parseStack(values);
+  if (stack.net !== 'direct')
+    throw new UsageError('A router has interfaces of its own: --net socket has none.');
+  if (stack.others === undefined) {
+    throw new UsageError('A router needs two interfaces: give --netif twice, each with its ip=CIDR.');
+  }
+  return { kind: 'router', stack: { ...stack, forward: true } };
 }
 
 function parseNetif(text: string): NetifSpec {
@@ -338,6 +413,11 @@ function parseIp6(text: string): string {
   throw new UsageError(
     `--ip6 ${text}: it is auto (what routers advertise), link-local, or an address such as fd00::2/64.`,
   );
+}
+
+function parseAddress6(option: string, text: string): void {
+  if (IpAddress.tryParse(text)?.isIpv4 === false) return;
+  throw new UsageError(`--${option} ${text}: give an IPv6 address, as in fd00::1.`);
 }
 
 function parseCidr(option: string, text: string): string {

@@ -4,10 +4,14 @@ const HELP = {
 Usage
   mirage-net run APP [options] [-- ARGUMENTS]   run an application
   mirage-net build APP --target xen|unix        make a unikernel of an application
+  mirage-net router [options]                   pass packets on between interfaces
+  mirage-net ping HOST [options]                see whether a host answers
+  mirage-net arp|routes|stats --control PATH    look into a stack that runs
   mirage-net iperf3 -s | -c HOST [options]      measure, with or against any iperf3
   mirage-net xen attach|detach [options]        plug in a Xen network card, or out
   mirage-net demo                               see it work, without any privilege
-  mirage-net help run|build|iperf3|xen          all options, with examples
+  mirage-net help run|router|ping|control|build|iperf3|xen
+                                                all options, with examples
   mirage-net --version
 `,
   run: `Usage
@@ -41,7 +45,15 @@ The interface of --net direct
                      IPv6 too: what routers advertise, a link-local address only, or an
                      address of its own, as in fd00::2/64
   --host-ip CIDR     gives the kernel's end of the TAP an address and brings it up
-  --gateway IP       where packets for other networks go
+  --gateway IP, --gateway6 IP
+                     where packets for other networks go
+  --netif SPEC,name=NAME,ip=…,ip6=…,gateway=…,gateway6=…,host-ip=…,metric=N,vlan=ID
+                     the same for one interface; --netif may be given again for more, and
+                     --ip and its like, --pcap and --impair are then about the first.
+                     Names are the TAP's unless told. vlan=ID is one VLAN of a device
+                     (802.1Q), which may be named again with another
+  --forward          passes packets on between the interfaces
+  --napt NAME        hosts behind the others share the IPv4 address of interface NAME
   --no-offloads      one ordinary frame per packet, every checksum in software
 
   --workers N        N threads, each with the application on a stack of its own over a
@@ -57,6 +69,7 @@ To look and to test
                      joined by commas; reorder holds packets back for the delay, at least
                      5 ms. Turns offloads off: packets are hit one by one
   --stats            print the stack's counters as JSON when the command ends
+  --control PATH     answers "mirage-net arp|routes|stats --control PATH" while it runs
   -h, --help
 
 Signals
@@ -123,6 +136,55 @@ Examples
   mirage-net build web-server.ts --target unix --netif tap:mnd0 \\
        --host-ip 10.0.0.1/24 --ip 10.0.0.2/24 -- /srv/public
   sudo ./web-server
+`,
+  router: `Usage
+  mirage-net router --netif SPEC,ip=CIDR --netif SPEC,ip=CIDR [--napt NAME] [options]
+
+Passes IPv4 and IPv6 packets on between its interfaces until a signal comes. Options are
+those of "mirage-net run"; of an interface there is one more:
+
+  advertise          tells hosts on this link that we are a router, and of our IPv6
+                     prefix there, so that they need no configuration (with ip6=CIDR/64)
+
+Examples
+  A namespace reaches another through us, seen as 10.2.0.1:
+    ip netns add inside; ip netns add outside
+    sudo mirage-net router --control /run/router.sock --napt wan \\
+         --netif tap:lan,ip=10.1.0.1/24,ip6=fd00:1::1/64,advertise \\
+         --netif tap:wan,ip=10.2.0.1/24
+    ip link set lan netns inside
+    ip -n inside address add 10.1.0.2/24 dev lan; ip -n inside link set lan up
+    ip -n inside route add default via 10.1.0.1        # and so on for wan
+    mirage-net arp --control /run/router.sock
+`,
+  ping: `Usage
+  mirage-net ping HOST [options]
+
+Sends ICMP echo requests and shows the answers, as ping does. The stack that it runs on
+is described as for "mirage-net run": --netif, --ip, --ip6, --gateway, …
+
+  -c, --count N            end after N answers, or their time (no end)
+  -i, --interval SECONDS   between requests (1)
+  -s, --size BYTES         of data (56)
+  -W, --wait SECONDS       for the last answer (1)
+  -t, --ttl N              hops that a request may go
+  -M, --dont-fragment      routers may not cut requests
+  -q, --quiet              only the statistics at the end
+  -4, -6                   addresses of this family only
+
+The exit code is 0 if an answer came.
+
+Example
+  sudo mirage-net ping 10.0.0.1 -c 3 --netif tap:mnd0 --host-ip 10.0.0.1/24 --ip 10.0.0.2/24
+`,
+  control: `Usage
+  mirage-net arp    --control PATH [--json]   neighbours: ARP and neighbour discovery
+  mirage-net routes --control PATH [--json]   routes of every interface, both families
+  mirage-net stats  --control PATH [--json]   all counters
+
+Asks a stack that runs with --control PATH ("mirage-net run", "router", "iperf3", "ping").
+The socket at PATH is for its owner only. A question is a word and a line end, the answer
+one line of JSON.
 `,
   iperf3: `Usage
   mirage-net iperf3 -s [options]        serve tests

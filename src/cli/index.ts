@@ -71,6 +71,18 @@ async function execute(command: Command, io: CommandIo): Promise<number | null> 
       await build(command.options, io);
       return 0;
     }
+    case 'ping': {
+      const { ping } = await import('./ping.ts');
+      return runOn(command.stack, 'ping', ping(command.ping, io), io);
+    }
+    case 'router':
+      // Until a signal comes.
+      return runOn(command.stack, 'router', () => new Promise(() => {}), io);
+    case 'control': {
+      const { askStack } = await import('./control.ts');
+      await askStack(command.options, io);
+      return 0;
+    }
     case 'xen': {
       const { xenCommand } = await import('./xen.ts');
       await xenCommand(command.options, io);

@@ -1,7 +1,8 @@
-import type { DirectStackOptions as DirectOptions } from '../direct/index.ts';
+import type { DirectStackOptions as DirectOptions, InterfaceOptions } from '../direct/index.ts';
 import type { Netif } from '../netif/index.ts';
 import type { Stack } from '../stack.ts';
 import type { DirectStackOptions, NetifSpec, StackOptions } from './arguments.ts';
+import { type InterfaceSpec, interfaceName } from './interface-arguments.ts';
 
 export interface OpenStack {
   readonly stack: Stack;
@@ -87,16 +88,19 @@ async function openDirect(
       import('./capture-file.ts'),
     ]);
   const clock = background ? new (await import('../net/index.ts')).BackgroundClock() : new RealClock();
-  const { netif: spec, impair: spoiling, pcap, snapLength, hostIp, gateway } = options;
+  const { impair: spoiling, pcap, snapLength, control, napt } = options;
   // Opened first: a file that cannot be written is found out before a device is made.
   const sink = pcap === undefined ? null : captureFile(pcap);
-  let device: Netif | null = null;
+  const devices = new Devices();
   try {
     // Impairments hit packets one by one, so frames must be packets.
     const offloads = options.offloads && spoiling === undefined;
-    device = peers === undefined ? await openNetif(spec, hostIp, offloads) : await openShard(peers, offloads);
+    const [first, ...others] = interfacesOf(options);
+    const device =
+      peers === undefined
+        ? await devices.open(first, offloads)
+        : devices.keep(await openShard(peers, offloads));
     const addresses = options.ip6 === undefined ? options.ip : `${options.ip} and IPv6 ${options.ip6}`;
-    const description = `${addresses} on ${describe(device)}`;
     let netif: Netif = device;
     if (spoiling !== undefined) {
       const { impairments, seed } = spoiling;
@@ -107,33 +111,101 @@ async function openDirect(
       const epochMs = Date.now() - clock.now();
       netif = capture(netif, sink, { clock, epochMs, ...(snapLength !== undefined && { snapLength }) });
     }
+    const interfaces = [settingsOf(first, netif)];
+    for (const one of others) interfaces.push(settingsOf(one, await devices.open(one, offloads)));
+    const also = interfaces.slice(1).map(({ ipv4, netif: { name } }) => `, ${ipv4 ?? 'no IPv4'} on ${name}`);
+    const description = `${addresses} on ${describe(device)}${also.join('')}`;
     const stack = new DirectStack({
       ...direct,
-      netif,
+      interfaces,
       clock,
-      ipv4: options.ip,
-      ...(options.ip6 !== undefined && { ipv6: options.ip6 }),
-      ...(gateway !== undefined && { gateway }),
+      ...(options.forward && { forwarding: napt === undefined ? true : { napt: { outside: napt } } }),
       ...(peers !== undefined && { ephemeralPorts: shardPorts(peers.shard, peers.shards) }),
       onDown: (error) => events.onDown(error),
       onConflict: (conflict) => events.onConflict(conflict),
     });
     await stack.ready();
-    if (background) device.unref?.();
+    const stopAnswering =
+      control === undefined ? () => {} : await (await import('./control.ts')).answerQuestions(stack, control);
+    if (background) devices.unref();
     return {
       stack,
       description,
       finish: async () => {
+        stopAnswering();
         await sink?.end();
         if (sink === null || sink.droppedRecords === 0) return null;
         return `the disk was too slow for ${sink.droppedRecords} frames, which ${pcap} lacks.`;
       },
-      finishSync: () => sink?.flushSync(),
+      finishSync: () => {
+        stopAnswering();
+        sink?.flushSync();
+      },
     };
   } catch (error) {
-    await device?.close();
+    await devices.close();
     await sink?.end();
     throw error;
+  }
+}
+
+/** The interfaces that the options describe, the first as told by --ip and its like. */
+function interfacesOf(options: DirectStackOptions): [InterfaceSpec, ...InterfaceSpec[]] {
+  const { netif, first, others = [], ip, ip6, gateway, gateway6, hostIp } = options;
+  const own = {
+    ...first,
+    netif,
+    ip,
+    ...(ip6 !== undefined && { ip6 }),
+    ...(gateway !== undefined && { gateway }),
+    ...(gateway6 !== undefined && { gateway6 }),
+    ...(hostIp !== undefined && { hostIp }),
+  };
+  return [own, ...others];
+}
+
+function settingsOf(spec: InterfaceSpec, netif: Netif): InterfaceOptions {
+  const { ip, ip6, gateway, gateway6, metric, advertise } = spec;
+  return {
+    netif,
+    name: interfaceName(spec),
+    ...(ip !== undefined && { ipv4: ip }),
+    ...(ip6 !== undefined && { ipv6: ip6 }),
+    ...(gateway !== undefined && { gateway }),
+    ...(gateway6 !== undefined && { gateway6 }),
+    ...(metric !== undefined && { metric }),
+    ...(advertise !== undefined && { advertise }),
+  };
+}
+
+/** The devices that were opened; one with several VLANs is opened once. */
+class Devices {
+  readonly #open: Netif[] = [];
+  readonly #trunks = new Map<string, Netif>();
+
+  async open({ netif: spec, hostIp, vlan: id }: InterfaceSpec, offloads: boolean): Promise<Netif> {
+    if (id === undefined) return this.keep(await openNetif(spec, hostIp, offloads));
+    const { vlan } = await import('../netif/index.ts');
+    const key = JSON.stringify(spec);
+    let trunk = this.#trunks.get(key);
+    if (trunk === undefined) {
+      trunk = this.keep(await openNetif(spec, hostIp, offloads));
+      this.#trunks.set(key, trunk);
+    }
+    return vlan(trunk, { id });
+  }
+
+  keep(netif: Netif): Netif {
+    this.#open.push(netif);
+    return netif;
+  }
+
+  unref(): void {
+    for (const netif of this.#open) netif.unref?.();
+  }
+
+  async close(): Promise<void> {
+    for (const netif of this.#open) await netif.close();
   }
 }
 

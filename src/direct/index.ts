@@ -8,3 +8,4 @@ export {
   type InterfaceOptions,
   type MultihomedStackOptions,
 } from './stack.ts';
+export type { NeighbourEntry, RouteEntry } from './tables.ts';

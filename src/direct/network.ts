@@ -13,6 +13,7 @@ import type { StackStatistics } from '../stack.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Interface, type InterfaceConfiguration, type InterfaceHost } from './interface.ts';
 import type { Zone } from './ipv6.ts';
+import { type NeighbourEntry, neighbourEntries, type RouteEntry, routeEntries } from './tables.ts';
 
 /** The first interface, those besides it, and what they share. */
 export interface NetworkOptions extends InterfaceConfiguration {
@@ -159,6 +160,16 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
   removeRoute(prefix: Prefix): boolean {
     if (prefix.address.isIpv4) return this.ipv4.removeRoute(prefix);
     return this.ipv6?.removeRoute(prefix) ?? false;
+  }
+
+  /** The ARP and neighbour discovery caches of every interface. */
+  neighbours(): NeighbourEntry[] {
+    return neighbourEntries(this);
+  }
+
+  /** The routes of every interface, of both families. */
+  routes(): RouteEntry[] {
+    return routeEntries(this);
   }
 
   /** Shows `observer` what is delivered, of both families; null for nobody. */
