@@ -35,7 +35,7 @@ import { PAGE_SIZE } from './hypervisor.ts';
  * across. x86 keeps loads with loads and stores with stores in their order (1,
  * 2); Arm has the acquire and release of the atomics for it. The suite runs the
  * store-buffer test of two threads on one page that neither knows to be shared
- * (`test/netif-xen/barrier.test.ts`): plain accesses fail it, atomics never do.
+ * (`test/netif-xen/threads/barrier.slow.test.ts`): plain accesses fail it, atomics never do.
  */
 const REQUEST_PRODUCER = 0;
 const REQUEST_EVENT = 1;
