@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { DirectStack } from '../../src/direct/index.ts';
-import { createDgram } from '../../src/net/index.ts';
-import { until } from './support/frames.ts';
-import { canTap, KernelHost } from './support/kernel-host.ts';
+import { DirectStack } from '../../../src/direct/index.ts';
+import { createDgram } from '../../../src/net/index.ts';
+import { until } from '../support/frames.ts';
+import { canTap, KernelHost } from '../support/kernel-host.ts';
 
 const skip = canTap();
 const V4 = '239.1.2.3';
