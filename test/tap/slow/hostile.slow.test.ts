@@ -219,7 +219,7 @@ describe.skipIf(skip !== null)(`a hostile link${skip === null ? '' : ` (${skip})
       expect(flows.map(({ error }) => error)).toEqual([null, null]);
       // Both connections made progress while it went on, though it fills the queue that they share, and make it still.
       const roundsDuring = flows.map(({ rounds }) => rounds);
-      roundsDuring.forEach((rounds, i) => expect(rounds).toBeGreaterThan(roundsBefore[i]!));
+      for (const [i, rounds] of roundsDuring.entries()) expect(rounds).toBeGreaterThan(roundsBefore[i]!);
       await until('more', () => flows.every(({ rounds }, i) => rounds > roundsDuring[i]! + 5), 10_000);
       expect(counts(section)[counter]! - before).toBeGreaterThanOrEqual(least);
       const { entries, addresses, routes, groups } = counts('ndp') as Counts;
