@@ -1,16 +1,18 @@
-/** Puts a stack's resolver in the place of the process's `dns.lookup`. */
+/** Puts a stack's resolver in the place of the process's `node:dns`. */
 import dns from 'node:dns';
 import { syncBuiltinESMExports } from 'node:module';
 import type { LookupFunction } from 'node:net';
 import { promisify } from 'node:util';
 import type { Stack } from '../stack.ts';
+import { createDns } from './create-dns.ts';
+import { hold, release } from './handle.ts';
 import { createLookup } from './lookup.ts';
 import { networkOf } from './network-of.ts';
 import { validateFunction, validateString } from './validate.ts';
 
 /**
- * Replaces `dns.lookup` and `dns.promises.lookup`, which programs call that
- * look names up by themselves. Other queries of `node:dns` stay the host's.
+ * Replaces what `createDns` has of `node:dns`, for programs that look names up
+ * by themselves; other queries stay the host's. A query keeps the process.
  * There is no way back.
  */
 export function installNames(stack: Stack): void {
@@ -38,16 +40,38 @@ export function installNames(stack: Stack): void {
       });
     });
   Object.defineProperty(lookup, promisify.custom, { value: promised, configurable: true });
-  replace(dns, lookup);
-  replace(dns.promises, promised);
+  const { promises, lookup: _, ...queries } = createDns(stack);
+  for (const [name, query] of Object.entries(queries)) replace(dns, name, holding(query as AnyFunction));
+  for (const [name, query] of Object.entries(promises)) {
+    replace(dns.promises, name, holdingPromise(query as AnyFunction));
+  }
+  replace(dns, 'lookup', lookup);
+  replace(dns.promises, 'lookup', promised);
   syncBuiltinESMExports();
 }
 
-function replace(module: object, lookup: unknown): void {
-  Object.defineProperty(module, 'lookup', {
-    value: lookup,
-    configurable: true,
-    enumerable: true,
-    writable: true,
-  });
+type AnyFunction = (...args: unknown[]) => unknown;
+
+/** With a callback as its last argument. */
+function holding(query: AnyFunction): AnyFunction {
+  return (...args) => {
+    const callback = args.pop();
+    validateFunction(callback, 'callback');
+    hold();
+    return query(...args, (...answer: unknown[]) => {
+      release();
+      (callback as AnyFunction)(...answer);
+    });
+  };
+}
+
+function holdingPromise(query: AnyFunction): AnyFunction {
+  return (...args) => {
+    hold();
+    return (query(...args) as Promise<unknown>).finally(release);
+  };
+}
+
+function replace(module: object, name: string, value: unknown): void {
+  Object.defineProperty(module, name, { value, configurable: true, enumerable: true, writable: true });
 }

@@ -218,6 +218,8 @@ export function badPort(name: string, port: unknown, allowZero: boolean): CodedE
 }
 
 const PRIMITIVES = new Set(['string', 'function', 'number', 'object', 'boolean', 'bigint', 'symbol']);
+/** Classes that Node calls by the type of their instances. */
+const TYPE_OF: Readonly<Record<string, string>> = { Object: 'object', Function: 'function' };
 
 /** `expected` are names of primitive types in lower case, and of classes. */
 export function invalidArgType(
@@ -225,7 +227,7 @@ export function invalidArgType(
   expected: string | readonly string[],
   value: unknown,
 ): CodedError {
-  const all = typeof expected === 'string' ? [expected] : expected;
+  const all = (typeof expected === 'string' ? [expected] : expected).map((kind) => TYPE_OF[kind] ?? kind);
   const types = all.filter((kind) => PRIMITIVES.has(kind));
   const classes = all.filter((kind) => !PRIMITIVES.has(kind));
   const parts: string[] = [];
