@@ -4,8 +4,8 @@ import { afterAll, describe, expect, expectTypeOf, it } from 'vitest';
 import { createDgram, createNet, type NodeDgram, type NodeNet } from '../../src/net/index.ts';
 import { SocketStack } from '../../src/socket/index.ts';
 
-/** What newer Nodes have beside: sockets bound before they are used, for their own loader of configurations. */
-const NEWER = new Set(['BoundSocket', 'bindSync', 'connectSync']);
+/** What Nodes after 20 have beside. */
+const NEWER = new Set(['BoundSocket', 'bindSync', 'connectSync', 'getTypeOfService', 'setTypeOfService']);
 
 /** Names that programs may use: no symbols, none with an underscore. */
 function publicNames(object: object): string[] {
