@@ -40,6 +40,9 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   #reading = false;
   #readPosted = false;
   #ended = false;
+  /** Made once, not for every turn. */
+  readonly #readTask = (): void => this.#read();
+  readonly #writeTask = (): void => this.#writeOn();
 
   /** `mapsIpv4`: shows IPv4 addresses in their IPv6 form. */
   constructor(layer: TcpLayer, ip: IpLayer, connection: Connection | null, mapsIpv4: boolean) {
@@ -154,7 +157,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
     if (!this.#reading || this.#readPosted || connection === null) return;
     if (connection.readableBytes === 0 && !connection.endOfStream && !connection.isOver) return;
     this.#readPosted = true;
-    this.post(() => this.#read());
+    this.post(this.#readTask);
   }
 
   #read(): void {
@@ -301,7 +304,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
     const wanted = Math.min(WRITE_LOW_WATER, total(writing.chunks));
     if (connection.sendSpace < wanted && !connection.isOver) return;
     this.#writePosted = true;
-    this.post(() => this.#writeOn());
+    this.post(this.#writeTask);
   }
 
   finished(): void {}

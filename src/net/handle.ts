@@ -10,30 +10,37 @@ type Task = () => void;
 /** Tasks in order; each runs in a turn of its own, so that ticks run in between. */
 class Turns {
   readonly #urgent: Task[] = [];
+  readonly #urgentScopes: AsyncResource[] = [];
+  /** Task and scope side by side: no object for each. */
   #tasks: Task[] = [];
+  #scopes: AsyncResource[] = [];
   #next = 0;
   readonly #run = (): void => {
     const urgent = this.#urgent.shift();
     if (urgent !== undefined) {
-      urgent();
+      this.#urgentScopes.shift()!.runInAsyncScope(urgent);
       return;
     }
+    const scope = this.#scopes[this.#next]!;
     const task = this.#tasks[this.#next++]!;
     if (this.#next === this.#tasks.length) {
       this.#tasks = [];
+      this.#scopes = [];
       this.#next = 0;
     }
-    task();
+    scope.runInAsyncScope(task);
   };
 
-  post(task: Task): void {
+  post(scope: AsyncResource, task: Task): void {
     this.#tasks.push(task);
+    this.#scopes.push(scope);
     setImmediate(this.#run);
   }
 
   /** Before all that wait. */
-  postFirst(task: Task): void {
+  postFirst(scope: AsyncResource, task: Task): void {
     this.#urgent.push(task);
+    this.#urgentScopes.push(scope);
     setImmediate(this.#run);
   }
 }
@@ -91,12 +98,12 @@ export abstract class Handle {
 
   /** Runs `task` in a turn of its own. */
   protected post(task: Task): void {
-    turns.post(() => this.#scope.runInAsyncScope(task));
+    turns.post(this.#scope, task);
   }
 
   /** As `post`, but before what waits: connections to accept come before news of those that are there. */
   protected postFirst(task: Task): void {
-    turns.postFirst(() => this.#scope.runInAsyncScope(task));
+    turns.postFirst(this.#scope, task);
   }
 
   /** False if it was closed before. */

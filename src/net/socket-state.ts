@@ -10,7 +10,10 @@ export class SocketState {
   readonly context: NetContext;
   /** Null before `connect` and after the end. */
   transport: Transport | null = null;
+  /** Of `setTimeout`; it may run on in vain when there is no timeout any more. */
   timer: NodeJS.Timeout | null = null;
+  timerMs = 0;
+  isTimed = false;
   /** Bytes that a write which waits had in hand when the timer last looked. */
   lastWriteQueueSize = 0;
   /** Of `onread`: where to read to, who is told, and who gives the next buffer. */

@@ -63,12 +63,23 @@ export function writeToTransport(
 /** Strings are encoded and small chunks joined: such memory is ours alone. */
 function gather(entries: readonly WriteEntry[]): { chunks: Uint8Array[]; owned: boolean } {
   const [first] = entries;
-  if (entries.length === 1 && typeof first!.chunk === 'string') {
-    return { chunks: [Buffer.from(first!.chunk, first!.encoding)], owned: true };
+  if (entries.length === 1) {
+    const { chunk, encoding } = first!;
+    if (typeof chunk !== 'string') return { chunks: [chunk], owned: false };
+    return { chunks: [Buffer.from(chunk, encoding)], owned: true };
   }
-  const chunks = entries.map(({ chunk, encoding }) =>
-    typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
-  );
-  if (chunks.length === 1 || byteLength(entries) > GATHER_BYTES) return { chunks, owned: false };
-  return { chunks: [Buffer.concat(chunks)], owned: true };
+  const bytes = byteLength(entries);
+  if (bytes > GATHER_BYTES) {
+    const chunks = entries.map(({ chunk, encoding }) =>
+      typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
+    );
+    return { chunks, owned: false };
+  }
+  const joined = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const { chunk, encoding } of entries) {
+    at += typeof chunk === 'string' ? joined.write(chunk, at, encoding) : chunk.copy(joined, at);
+  }
+  // What is no base64 or hex counts as length and decodes to nothing.
+  return { chunks: [joined.subarray(0, at)], owned: true };
 }

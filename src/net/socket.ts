@@ -150,19 +150,28 @@ export class SocketMethods extends Duplex {
     const state = this[kState];
     this.timeout = msecs;
     const delayMs = validateDelay(msecs, 'msecs');
-    clearTimeout(state.timer ?? undefined);
     if (callback !== undefined) validateFunction(callback, 'callback');
     if (delayMs === 0) {
+      state.isTimed = false;
       if (callback !== undefined) this.removeListener('timeout', callback);
       return this;
     }
-    state.timer = setTimeout(() => this._onTimeout(), delayMs).unref();
+    state.isTimed = true;
+    // An HTTP server sets and clears the same delay for every request.
+    if (state.timer !== null && state.timerMs === delayMs) {
+      state.timer.refresh();
+    } else {
+      clearTimeout(state.timer ?? undefined);
+      state.timerMs = delayMs;
+      state.timer = setTimeout(() => this._onTimeout(), delayMs).unref();
+    }
     if (callback !== undefined) this.once('timeout', callback);
     return this;
   }
 
   _onTimeout(): void {
     const state = this[kState];
+    if (!state.isTimed) return;
     const { lastWriteQueueSize, transport } = state;
     // A write that the peer takes slowly is no idle connection.
     if (lastWriteQueueSize > 0 && transport !== null && transport.writeQueueSize !== lastWriteQueueSize) {
@@ -176,7 +185,8 @@ export class SocketMethods extends Duplex {
   /** Traffic: starts the idle timers over. */
   _unrefTimer(): void {
     for (let socket: SocketMethods | null = this; socket !== null; socket = socket._parent) {
-      socket[kState]?.timer?.refresh();
+      const state = socket[kState];
+      if (state?.isTimed) state.timer!.refresh();
     }
   }
 
