@@ -74,19 +74,42 @@ export class Lab {
     args: (ends: Ends) => readonly (string | number)[],
     environment: Record<string, string> = {},
   ): Program {
-    const n = place === 'stack' ? ++this.#stacks : 1;
-    const kernel = `10.78.${n}.1`;
-    const ends = { address: place === 'stack' ? `10.78.${n}.2` : kernel, kernel };
+    const { settings, ends } =
+      place === 'stack'
+        ? this.#nextStack()
+        : { settings: null, ends: { address: '10.78.1.1', kernel: '10.78.1.1' } };
     const words = [`${PROGRAMS}${file}`, ...args(ends).map(String)];
-    const settings = [`--netif tap:mnd${n}`, `--host-ip ${kernel}/24`, `--ip ${ends.address}/24`];
     const env = { ...process.env, ...environment };
     const child =
-      place === 'kernel'
+      settings === null
         ? this.#inside(process.execPath, words, { env })
         : this.#inside(process.execPath, ['--import', 'mirage-net-direct/register', ...words], {
-            env: { ...env, MIRAGE_NET: `${settings.join(' ')} --gateway ${kernel}` },
+            env: { ...env, MIRAGE_NET: settings.join(' ') },
           });
     return this.#add(new Program(child, ends));
+  }
+
+  /** Starts `programs/FILE`, an application of `mirage-net run`, on a stack. */
+  application(file: string, args: readonly (string | number)[]): Program {
+    const { settings, ends } = this.#nextStack();
+    const words = ['run', `${PROGRAMS}${file}`, ...settings, '--', ...args.map(String)];
+    return this.#add(
+      new Program(this.#inside(process.execPath, [`${ROOT}dist/cli/main.js`, ...words]), ends),
+    );
+  }
+
+  #nextStack(): { settings: string[]; ends: Ends } {
+    const n = ++this.#stacks;
+    const ends = { address: `10.78.${n}.2`, kernel: `10.78.${n}.1` };
+    const addresses = [
+      '--host-ip',
+      `${ends.kernel}/24`,
+      '--ip',
+      `${ends.address}/24`,
+      '--gateway',
+      ends.kernel,
+    ];
+    return { settings: ['--netif', `tap:mnd${n}`, ...addresses], ends };
   }
 
   /** Starts a command on the kernel's end. */
