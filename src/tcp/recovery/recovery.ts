@@ -133,8 +133,10 @@ export class Recovery {
 
   onAck(event: AckEvent, delivery: Delivery, now: number): void {
     const { una, next } = event;
-    // RFC 3465 §2.3: after a timeout, without SACK, one ACK may cover what had arrived long before.
-    const most = this.phase === LOSS && !event.selective ? this.congestion.segment : NEVER;
+    // RFC 3465 §2.3: after a timeout, without SACK, an ACK may cover what had arrived long before. It is
+    // known what was not sent again, so that the rest need not be limited to one segment.
+    const wasLoss = this.phase === LOSS && !event.selective;
+    const { spuriousRecoveries } = this;
     // A repaired hole acknowledges what lay above it for long: no sample from such an ACK (RFC 6298 §3).
     if (event.acknowledged > 0 && delivery.isAmbiguous) delivery.sampleSentAt = -1;
     if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
@@ -166,7 +168,7 @@ export class Recovery {
 
     const { congestion } = this;
     if (congestion.controlsRecovery) {
-      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, now, NEVER));
+      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, now, 0));
     } else if (this.phase === FAST) {
       const safe = event.acknowledged > 0 && !foundLoss;
       congestion.window = this.#rate.windowAfter(
@@ -177,7 +179,8 @@ export class Recovery {
         safe,
       );
     } else if (this.#mayGrow(event, delivery) && (event.limited || this.phase === LOSS)) {
-      congestion.onAck(this.#sample(event, delivery, now, most));
+      const wasRight = wasLoss && spuriousRecoveries === this.spuriousRecoveries;
+      congestion.onAck(this.#sample(event, delivery, now, wasRight ? delivery.arrivedBefore : 0));
     }
     this.#restartTimers(event, delivery.delivered > 0, now);
   }
@@ -199,8 +202,8 @@ export class Recovery {
     this.congestion.onCongestionMark(this.pipe(una, next), now);
   }
 
-  #sample(event: AckEvent, delivery: Delivery, now: number, most: number): AckSample {
-    SAMPLE.bytes = Math.min(delivery.delivered, most);
+  #sample(event: AckEvent, delivery: Delivery, now: number, stale: number): AckSample {
+    SAMPLE.bytes = Math.max(0, delivery.delivered - stale);
     SAMPLE.now = now;
     SAMPLE.rttMs = delivery.sampleSentAt >= 0 ? now - delivery.sampleSentAt : -1;
     SAMPLE.smoothedRttMs = this.rtt.smoothedMs;

@@ -11,6 +11,8 @@ const INITIAL_ORDER = 16;
 export class Delivery {
   /** Bytes newly acknowledged, cumulatively or selectively. */
   delivered = 0;
+  /** Those among them that waited to be sent again: they had arrived long before. */
+  arrivedBefore = 0;
   /** Latest transmission time among what was delivered, and the end of that segment (RFC 8985 §6.2 step 2). -1: none. */
   latestSentAt = -1;
   latestEnd = 0;
@@ -32,6 +34,7 @@ export class Delivery {
     this.hadSacks = scoreboard.sackedBytes > 0;
     this.highestBefore = scoreboard.highestSacked;
     this.delivered = 0;
+    this.arrivedBefore = 0;
     this.latestSentAt = -1;
     this.latestEnd = 0;
     this.latestRetransmitted = false;
@@ -250,8 +253,10 @@ export class Scoreboard {
       this.sackedBytes -= length;
     } else {
       into.delivered += length;
-      if ((flags & LOST) !== 0) this.lostBytes -= length;
-      else if ((flags & RETRANSMITTED) !== 0) this.repeatedBytes -= length;
+      if ((flags & LOST) !== 0) {
+        this.lostBytes -= length;
+        into.arrivedBefore += length;
+      } else if ((flags & RETRANSMITTED) !== 0) this.repeatedBytes -= length;
       this.#note(flags, pool.sentAt[id]!, una, length, into);
       if (this.rate !== null) this.rate.onDelivered(pool, id, una, length);
     }
@@ -304,6 +309,7 @@ export class Scoreboard {
       this.lost.remove(pool, id);
       pool.flags[id] = flags & ~LOST;
       this.lostBytes -= length;
+      into.arrivedBefore += length;
     } else {
       this.inFlight.remove(pool, id);
       if ((flags & RETRANSMITTED) !== 0) this.repeatedBytes -= length;
