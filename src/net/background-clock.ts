@@ -1,4 +1,4 @@
-import type { Alarm, Clock } from '../time/index.ts';
+import { type Alarm, RealClock } from '../time/index.ts';
 
 const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
@@ -7,17 +7,9 @@ const LONGEST_DELAY_MS = 2 ** 31 - 1;
  * it, a process ends when its sockets and servers allow it, and not when the
  * last of the stack's timers has run out.
  */
-export class BackgroundClock implements Clock {
-  now(): number {
-    return performance.now();
-  }
-
-  alarm(task: () => void): Alarm {
+export class BackgroundClock extends RealClock {
+  override alarm(task: () => void): Alarm {
     return new BackgroundAlarm(task);
-  }
-
-  defer(task: () => void): void {
-    queueMicrotask(task);
   }
 }
 

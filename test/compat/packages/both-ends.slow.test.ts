@@ -7,11 +7,13 @@ import { Lab, missing, type Place } from './support/lab.ts';
 
 /*
  * Programs of packages, written as for any Node, that run unchanged on a stack
- * and on the kernel's sockets: as server, as client, and both.
+ * and on the kernel's sockets: as server, as client, and both, over TAP (the
+ * kernel forwards between the two) and over a cable between the processes.
  */
 
 const reason = missing('openssl');
 const PLACES: { server: Place; client: Place }[] = [
+  { server: 'cable', client: 'cable' },
   { server: 'stack', client: 'stack' },
   { server: 'stack', client: 'kernel' },
   { server: 'kernel', client: 'stack' },

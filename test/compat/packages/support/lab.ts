@@ -10,8 +10,12 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
 const PROGRAMS = fileURLToPath(new URL('../programs/', import.meta.url));
 
-/** Where a program runs: on a stack of its own, or on the kernel's. */
-export type Place = 'stack' | 'kernel';
+/**
+ * Where a program runs: on a stack of its own with a TAP, or with one end of a
+ * cable between two processes, whose other end the next program on a cable gets;
+ * or on the kernel's stack.
+ */
+export type Place = 'stack' | 'cable' | 'kernel';
 
 export interface Ends {
   readonly address: string;
@@ -48,6 +52,7 @@ export class Lab {
   readonly folder: string;
   readonly #children: Child[] = [];
   #stacks = 0;
+  #cableEnds = 0;
 
   constructor() {
     count++;
@@ -74,10 +79,7 @@ export class Lab {
     args: (ends: Ends) => readonly (string | number)[],
     environment: Record<string, string> = {},
   ): Program {
-    const { settings, ends } =
-      place === 'stack'
-        ? this.#nextStack()
-        : { settings: null, ends: { address: '10.78.1.1', kernel: '10.78.1.1' } };
+    const { settings, ends } = this.#settle(place);
     const words = [`${PROGRAMS}${file}`, ...args(ends).map(String)];
     const env = { ...process.env, ...environment };
     const child =
@@ -96,6 +98,16 @@ export class Lab {
     return this.#add(
       new Program(this.#inside(process.execPath, [`${ROOT}dist/cli/main.js`, ...words]), ends),
     );
+  }
+
+  #settle(place: Place): { settings: string[] | null; ends: Ends } {
+    if (place === 'stack') return this.#nextStack();
+    if (place === 'kernel') return { settings: null, ends: { address: '10.78.1.1', kernel: '10.78.1.1' } };
+    const isSecond = this.#cableEnds % 2 === 1;
+    const path = join(this.folder, `cable${this.#cableEnds++ >> 1}`);
+    const address = isSecond ? '10.79.0.1' : '10.79.0.2';
+    const settings = ['--netif', `stream:${isSecond ? '' : 'listen:'}${path}`, '--ip', `${address}/24`];
+    return { settings, ends: { address, kernel: '' } };
   }
 
   #nextStack(): { settings: string[]; ends: Ends } {
