@@ -186,17 +186,17 @@ export class Network implements GroupLayer, InterfaceHost, LoopbackHandler {
 
   path(destination: IpAddress, source?: IpAddress, device?: number): IpPath {
     const by = device === undefined ? null : this.interfaces[device]!;
-    if (destination.isIpv4 || this.ipv6 === null) {
+    if (destination.isIpv4) {
       return by === null
         ? this.ipv4.path(destination, source)
         : this.ipv4.pathBy(by.ipv4, destination, source);
     }
-    if (by === null) return this.ipv6.path(destination, source);
-    if (by.ipv6 === null) {
+    if (this.ipv6 !== null && by === null) return this.ipv6.path(destination, source);
+    if (by === null || this.ipv6 === null || by.ipv6 === null) {
       throw new NetError('ENETUNREACH', {
         syscall: 'connect',
         address: `${destination}`,
-        reason: `no IPv6 on ${by.name}`,
+        reason: by === null ? 'IPv6 is off' : `no IPv6 on ${by.name}`,
       });
     }
     return this.ipv6.pathBy(by.ipv6, destination, source);

@@ -47,6 +47,7 @@ export interface SocketOptions extends ConnectOptions {
   keepAliveInitialDelay?: number;
   onread?: OnReadOpts | null;
   signal?: AbortSignal;
+  blockList?: unknown;
   /** An open descriptor, or a handle, of the host's. */
   fd?: number;
   handle?: unknown;

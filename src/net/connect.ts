@@ -3,6 +3,7 @@ import dns, { type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import type { Callback, ConnectOptions } from './arguments.ts';
 import { type Destination, establish, openTransport } from './attempt.ts';
+import { blockedBy } from './block-list.ts';
 import { alternate, connectToAny } from './happy-eyeballs.ts';
 import { HostTransport } from './host-transport.ts';
 import { familyOf } from './lookup.ts';
@@ -204,6 +205,11 @@ function onAddresses(
 
 function connectToOne(socket: SocketMethods, address: string, family: number, options: Checked): void {
   const { port, localAddress, localPort } = options;
+  const blocked = blockedBy(socket[kState].blockList, address, family);
+  if (blocked !== null) {
+    socket.destroy(blocked);
+    return;
+  }
   const destination: Destination = { address, family, port, localAddress, localPort };
   const transport = socket[kState].transport!;
   const refused = openTransport(socket, transport, destination, (error) => {

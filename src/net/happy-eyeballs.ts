@@ -1,6 +1,7 @@
 /** Attempts at several addresses of one name, one after the other (RFC 8305, as Node does it). */
 import type { LookupAddress } from 'node:dns';
 import { attemptError, type Destination, establish, openTransport } from './attempt.ts';
+import { blockedBy } from './block-list.ts';
 import { aggregateException, type SystemError, stateError } from './node-errors.ts';
 import type { SocketMethods } from './socket.ts';
 import { attach } from './socket-owner.ts';
@@ -42,7 +43,9 @@ class Attempts {
   readonly #socket: SocketMethods;
   readonly #addresses: readonly LookupAddress[];
   readonly #options: AttemptOptions;
-  readonly #errors: SystemError[] = [];
+  readonly #errors: Error[] = [];
+  /** Whether the socket's own transport has had its attempt. */
+  #used = false;
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -63,7 +66,15 @@ class Attempts {
     const { port, localPort, timeoutMs } = this.#options;
     const { address, family } = this.#addresses[this.#count]!;
     const isLast = ++this.#count === this.#addresses.length;
-    const transport = this.#count === 1 ? socket[kState].transport! : this.#replaceTransport();
+    const blocked = blockedBy(socket[kState].blockList, address, family);
+    if (blocked !== null) {
+      this.#errors.push(blocked);
+      socket.emit('connectionAttemptFailed', address, port, family, blocked);
+      this.next();
+      return;
+    }
+    const transport = this.#used ? this.#replaceTransport() : socket[kState].transport!;
+    this.#used = true;
     const destination: Destination = { address, family, port, localAddress: undefined, localPort };
     socket.autoSelectFamilyAttemptedAddresses!.push(`${address}:${port}`);
     let timedOut = false;

@@ -170,6 +170,11 @@ export function bufferSizeError(code: ErrorCode, syscall: string): CodedError {
   });
 }
 
+/** An address that a `net.BlockList` has. */
+export function blockedAddress(address: string): CodedError {
+  return coded(new Error(`IP(${address}) is blocked by net.BlockList`), 'ERR_IP_BLOCKED');
+}
+
 /** The peer has ended and half-open connections are not allowed. */
 export function endedByPeer(): CodedError {
   return Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' });

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import hostNet from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
+import { blockListOf } from './block-list.ts';
 import { type Callable, callable, construct } from './callable.ts';
 import type { NetContext } from './context.ts';
 import { invalidArgType } from './node-errors.ts';
@@ -16,6 +17,7 @@ export interface ServerOptions {
   keepAlive?: boolean;
   keepAliveInitialDelay?: number;
   highWaterMark?: number;
+  blockList?: unknown;
 }
 
 export type ConnectionListener = (socket: SocketMethods) => void;
@@ -46,6 +48,7 @@ function initialise(server: ServerMethods, state: ServerState, ...[given, listen
   } else if (typeof listener === 'function') server.on('connection', listener);
   const options = typeof given === 'function' ? {} : checkOptions({ ...given });
   server[kState] = state;
+  state.blockList = blockListOf(options.blockList);
   server._connections = 0;
   server.allowHalfOpen = options.allowHalfOpen || false;
   server.pauseOnConnect = Boolean(options.pauseOnConnect);

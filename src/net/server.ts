@@ -4,8 +4,9 @@
  */
 import diagnostics from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
-import { type AddressInfo, isIP } from 'node:net';
+import { type AddressInfo, type BlockList, isIP } from 'node:net';
 import { type Callback, isPipeName, type ListenOptions, normalize, toNumber } from './arguments.ts';
+import { blockedBy } from './block-list.ts';
 import type { NetContext } from './context.ts';
 import { HostAcceptor, type HostListenRequest } from './host-transport.ts';
 import { invalidArgValue, listenException, stateError } from './node-errors.ts';
@@ -30,6 +31,8 @@ export class ServerState {
   /** Counts `listen` and `close`: what was begun for an earlier one is void. */
   generation = 0;
   unreferenced = false;
+  /** Whose connections are closed as they come. */
+  blockList: BlockList | null = null;
 
   constructor(context: NetContext, Socket: SocketClass) {
     this.context = context;
@@ -235,6 +238,12 @@ function isHostHandle(value: object): boolean {
 }
 
 function onConnection(server: ServerMethods, transport: Transport): void {
+  const { blockList } = server[kState];
+  const { remote } = transport;
+  if (remote !== null && blockedBy(blockList, remote.address, remote.family === 'IPv6' ? 6 : 4) !== null) {
+    transport.close();
+    return;
+  }
   if (server.maxConnections && server._connections >= server.maxConnections) {
     drop(server, transport);
     return;

@@ -2,6 +2,7 @@ import diagnostics from 'node:diagnostics_channel';
 import hostNet from 'node:net';
 import { Duplex } from 'node:stream';
 import { normalize, type SocketOptions } from './arguments.ts';
+import { blockListOf } from './block-list.ts';
 import { admitHostInstances, type Callable, callable, construct } from './callable.ts';
 import type { NetContext } from './context.ts';
 import { endedByPeer, invalidArgValue } from './node-errors.ts';
@@ -63,6 +64,7 @@ function initialise(socket: SocketMethods, context: NetContext, given?: CreateOp
   const options: CreateOptions = { ...(given as CreateOptions | undefined) };
   checkOptions(options);
   const state = new SocketState(context, options);
+  state.blockList = blockListOf(options.blockList);
   socket[kState] = state;
   socket.connecting = false;
   socket._hadError = false;

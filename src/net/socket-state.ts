@@ -1,4 +1,4 @@
-import type { AddressInfo, OnReadOpts } from 'node:net';
+import type { AddressInfo, BlockList, OnReadOpts } from 'node:net';
 import type { NetContext } from './context.ts';
 import type { Transport } from './transport.ts';
 
@@ -28,6 +28,8 @@ export class SocketState {
   bytesWritten = 0;
   localName: AddressInfo | null = null;
   remoteName: AddressInfo | null = null;
+  /** Where not to connect to. */
+  blockList: BlockList | null = null;
   /** A TLS socket of the host's is over this one. */
   carriesTls = false;
   /** `destroy` is to reset the connection. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import type { AddressInfo, LookupFunction, Server, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -205,6 +205,34 @@ describe('net on a direct stack', () => {
     expect(dropped).toMatchObject({ localPort: port, remoteAddress: HERE, remotePort: second.localPort });
     second.resume();
     await once(second, 'close');
+  });
+
+  it('neither connects to what a block list has, nor takes connections from it', async () => {
+    const blockList = new here.BlockList();
+    blockList.addSubnet('10.0.0.0', 24);
+    const options = { port: 80, blockList };
+    const [error] = (await once(here.connect({ ...options, host: THERE }), 'error')) as [Error];
+    expect(error).toMatchObject({
+      code: 'ERR_IP_BLOCKED',
+      message: `IP(${THERE}) is blocked by net.BlockList`,
+    });
+    const server = there.createServer({ blockList } as object, () => expect.unreachable());
+    const port = await listen(server);
+    const client = here.connect(port, THERE).on('error', () => {});
+    client.resume();
+    await once(client, 'close');
+    const lookup = ((_host, _options, callback) =>
+      process.nextTick(callback, null, [
+        { address: THERE, family: 4 },
+        { address: 'fd00::9', family: 6 },
+      ])) as LookupFunction;
+    const attempts = here.connect({ ...options, host: 'there.test', lookup });
+    const [all] = (await once(attempts, 'error')) as [AggregateError];
+    expect(all.errors.map(({ code }: NodeJS.ErrnoException) => code)).toEqual([
+      'ERR_IP_BLOCKED',
+      'ENETUNREACH',
+    ]);
+    expect(() => here.connect({ port: 1, blockList: 'all' } as never)).toThrow(/options\.blockList/);
   });
 
   it('reads into the buffer of the user', async () => {
