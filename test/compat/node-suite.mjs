@@ -25,6 +25,8 @@ const CACHE = join(tmpdir(), 'mirage-net-node-suite');
 /** What is run for each suite: lists of the runner's, or all tests whose names begin so. */
 const SUITES = {
   net: { lists: ['net-core', 'net-dns'], arguments: ['--guard'] },
+  // Local sockets, descriptors, child processes: what the host has to do with it.
+  host: { lists: ['net-excluded'] },
   dgram: { prefix: 'dgram' },
   http: { prefix: 'http' },
   https: { prefix: 'https' },
@@ -32,7 +34,7 @@ const SUITES = {
   http2: { prefix: 'http2' },
 };
 /** Those that are part of every check; the others take a quarter of an hour. */
-const DEFAULT_SUITES = ['net', 'dgram'];
+const DEFAULT_SUITES = ['net', 'host', 'dgram'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -73,7 +75,7 @@ function run(name, suite) {
   const ours = ['--module', join(HERE, 'net-under-test.cjs'), ...(SUITES[name].arguments ?? [])];
   // Others have DNS servers of their own, which the host's resolver asks.
   if (name === 'dgram') ours.push('--dgram', join(HERE, 'dgram-under-test.cjs'));
-  if (name !== 'net' && name !== 'dgram') ours.push('--mode', 'inplace');
+  if (!DEFAULT_SUITES.includes(name)) ours.push('--mode', 'inplace');
   const filter = values.filter ? ['--filter', values.filter] : [];
   const { status } = spawnSync(
     process.execPath,
