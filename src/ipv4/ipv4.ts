@@ -2,7 +2,14 @@ import { IpAddress, type Prefix } from '../address/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
 import type { Loopback } from '../internet/index.ts';
-import type { IpError, IpErrorKind, IpPath, IpProtocol, PacketObserver } from '../ip.ts';
+import {
+  type IpError,
+  type IpErrorKind,
+  type IpPath,
+  type IpProtocol,
+  type PacketObserver,
+  PROTOCOL_UDP,
+} from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Egress } from './egress.ts';
@@ -431,6 +438,8 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     if (packet.isGroup) return true;
     // RFC 1122 §3.3.6: a link broadcast to one host's address is a mistake.
     if (packet.toLinkGroup) return false;
+    // RFC 2131 §4.1: a server may send its offer to the address that it offers, whatever we asked for.
+    if (link.address === null && this.forwarder === null && packet.protocol === PROTOCOL_UDP) return true;
     return link.has(destination) || (!this.#strong && this.linkOf(destination) !== null);
   }
 

@@ -146,3 +146,20 @@ describe('IPv4 receipt', () => {
     );
   });
 });
+
+describe('a link without an address yet', () => {
+  it('takes UDP to our station, whatever address a DHCP server sends it to (RFC 2131 §4.1)', () => {
+    const host = createHost({ address: null });
+    const offered = packet().ipv4({ source: PEER, destination: '10.0.0.77' });
+    host.netif.inject(offered.payload(17, pattern(20)));
+    host.netif.inject(packet().ipv4({ source: PEER, destination: '10.0.0.77' }).payload(6, pattern(20)));
+    const toOthers = packet({ destination: '02:00:00:00:00:55' }).ipv4({
+      source: PEER,
+      destination: '10.0.0.77',
+    });
+    host.netif.inject(toOthers.payload(17, pattern(20)));
+    expect(host.udp.take()).toHaveLength(1);
+    expect(host.network.ipv4.counters.ipInAddrErrors).toBe(1);
+    expect(host.netif.take()).toEqual([]);
+  });
+});

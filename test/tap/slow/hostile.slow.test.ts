@@ -10,7 +10,7 @@ import { until } from '../support/frames.ts';
 import { canTap, KernelHost } from '../support/kernel-host.ts';
 
 const THEIRS = '2001:db8:77::1';
-const ATTACK_S = 1.5;
+const ATTACK_S = 1;
 const HOSTILE = fileURLToPath(new URL('hostile.py', import.meta.url));
 const skip =
   canTap() ??
@@ -104,11 +104,11 @@ const ATTACKS: readonly Attack[] = [
   { name: 'sendpees6', command: ({ device, v6 }) => ['atk6-sendpees6', device, '1024', '2001:db8:77::', v6] },
   ...['arp', 'igmp', 'fragments', 'dhcp', 'dns'].map((kind): Attack => {
     const tells = {
-      arp: ['arp', 'inReplies', 100],
-      igmp: ['igmp', 'igmpInLimited', 100],
-      fragments: ['ip', 'ipReasmReqds', 100],
-      dhcp: ['udp', 'udpNoPorts', 100],
-      dns: ['udp', 'udpNoPorts', 100],
+      arp: ['arp', 'inReplies', 10],
+      igmp: ['igmp', 'igmpInLimited', 10],
+      fragments: ['ip', 'ipReasmReqds', 10],
+      dhcp: ['udp', 'udpNoPorts', 1],
+      dns: ['udp', 'udpNoPorts', 1],
     } as const;
     return {
       name: `hostile.py ${kind}`,
