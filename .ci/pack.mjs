@@ -81,6 +81,20 @@ try {
     writeFileSync(join(folder, 'app.ts'), APPLICATION);
     includes(run('npx', 'mirage-net', 'run', 'app.ts', '--net', 'socket', '--', 'hello'), 'socket hello');
   });
+  const unikernel = ['build', 'app.ts', '--target', 'unix', '--netif', 'tap:mnd0', '--ip', '10.0.0.2/24'];
+  check('says that a unikernel needs esbuild', () => {
+    const { status, stderr } = spawnSync('npx', ['mirage-net', ...unikernel], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    if (status !== 1) throw new Error(`it ends with ${status}`);
+    includes(stderr, 'npm install --save-dev esbuild');
+  });
+  check('builds a unikernel', () => {
+    run('npm', 'install', '--no-audit', '--no-fund', 'esbuild');
+    includes(run('npx', 'mirage-net', ...unikernel), join(folder, 'app'));
+    includes(readFileSync(join(folder, 'app.unikernel/main.mjs'), 'utf8'), 'direct');
+  });
   check('runs the demonstration', () =>
     includes(run('npx', 'mirage-net', 'demo', '--seconds', '1'), 'Gbit/s'),
   );
