@@ -2,7 +2,7 @@ import { IpAddress } from '../src/address/index.ts';
 import { allocate, set16, set32 } from '../src/bytes/index.ts';
 import type { IpLayer, IpPacket, IpPath, IpProtocol } from '../src/ip.ts';
 import { CHECKSUM_VERIFIED, Frame } from '../src/netif/index.ts';
-import { type Connection, TcpLayer } from '../src/tcp/index.ts';
+import { type Connection, TcpLayer, type TcpOptions } from '../src/tcp/index.ts';
 import * as wire from '../src/tcp/wire.ts';
 import { RealClock, SeededRandom, TimerWheel } from '../src/time/index.ts';
 
@@ -17,12 +17,14 @@ export interface LoneConnection {
   readonly connection: Connection;
   /** Hands TCP a segment of the peer's, with timestamps; `payload` bytes follow the header. */
   inject(flags: number, sequence: number, acknowledgment: number, payload: number): void;
+  /** The same for a bare ACK with one SACK block. */
+  injectSack(acknowledgment: number, left: number, right: number): void;
   /** The end of a batch. */
   flush(): void;
 }
 
 /** Opens a connection, and takes every segment that it sends to nowhere. */
-export function loneConnection(): LoneConnection {
+export function loneConnection(options: TcpOptions = {}): LoneConnection {
   const out = new Frame(allocate(65_536));
   let protocol: IpProtocol | null = null;
   let sequence = 0;
@@ -54,7 +56,7 @@ export function loneConnection(): LoneConnection {
   };
   const clock = new RealClock();
   const timers = new TimerWheel(clock);
-  const layer = new TcpLayer({ ip, clock, timers, random: new SeededRandom(1) });
+  const layer = new TcpLayer({ ip, clock, timers, random: new SeededRandom(1), options });
   const connection = layer.connect({ remote: REMOTE, remotePort: PORT });
   layer.flush();
   const initial = sequence;
@@ -97,6 +99,12 @@ export function loneConnection(): LoneConnection {
     layer,
     connection,
     inject: (flags, seq, ack, payload) => write(flags, seq, ack, HEADER, payload),
+    injectSack: (ack, left, right) => {
+      set32(bytes, HEADER, 0x0101050a);
+      set32(bytes, HEADER + 4, left);
+      set32(bytes, HEADER + 8, right);
+      write(wire.ACK, 0, ack, HEADER + 12, 0);
+    },
     flush: () => layer.flush(),
   };
 }
