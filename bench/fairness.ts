@@ -1,11 +1,12 @@
 /**
  * `npm run bench:fairness`: how flows share one bottleneck of 100 Mbit/s for 60 s.
  *
- *   bench/fairness.ts [--seconds N] [--seeds N] [--rtt MS,…] [--pairs PAIR,…] [--linux]
+ *   bench/fairness.ts [--seconds N] [--seeds N] [--rtt MS,…] [--after N] [--pairs PAIR,…] [--linux]
  *
  * Each two of our controllers side by side, on virtual time; with `--linux` also,
  * in real time, two CUBIC flows of the kernel's, and one of ours beside one of
- * the kernel's, to the kernel. `--pairs cubic+cubic,…` picks some of the former.
+ * the kernel's, to the kernel. `--after` lets the simulated flows run for a while
+ * before they are counted: how they share once they have met. `--pairs cubic+cubic,…` picks some of the former.
  */
 import { parseArgs } from 'node:util';
 import { MacAddress } from '../src/address/index.ts';
@@ -42,11 +43,13 @@ export interface FairnessOptions {
   readonly seed: number;
   /** By how much the second flow starts later. */
   readonly laterMs?: number;
+  /** How long both have been there when counting begins. */
+  readonly afterSeconds?: number;
 }
 
 /** Two flows of ours from two stacks through one bottleneck to a third, on virtual time. */
 export async function simulateShares(options: FairnessOptions): Promise<Shares> {
-  const { controllers, rttMs, seconds, seed, laterMs = 0 } = options;
+  const { controllers, rttMs, seconds, seed, laterMs = 0, afterSeconds = 0 } = options;
   const clock = new VirtualClock(1000);
   const random = new SeededRandom(seed);
   const hub = new Switch({ clock, queueFrames: HUB_FRAMES });
@@ -79,7 +82,7 @@ export async function simulateShares(options: FairnessOptions): Promise<Shares> 
       void sendWithoutEnd(flow);
     });
   }
-  await clock.runFor(10 * rttMs + 100);
+  await clock.runFor(10 * rttMs + 100 + afterSeconds * 1000);
   const before = drains.map((drain) => drain.bytes);
   await clock.runFor(seconds * 1000);
   const rates = drains.map((drain, i) => ((drain.bytes - before[i]!) * 8) / seconds / 1e6);
@@ -166,6 +169,7 @@ async function main(): Promise<void> {
       seconds: { type: 'string', default: '60' },
       seeds: { type: 'string', default: '3' },
       rtt: { type: 'string', default: '20,100' },
+      after: { type: 'string', default: '0' },
       pairs: { type: 'string' },
       linux: { type: 'boolean', default: false },
     },
@@ -181,7 +185,9 @@ async function main(): Promise<void> {
         const runs: Shares[] = [];
         for (const seed of seeds) {
           const laterMs = laterBy(seed);
-          runs.push(await simulateShares({ controllers: [first, second], rttMs, seconds, seed, laterMs }));
+          const afterSeconds = Number(values.after);
+          const controllers = [first, second] as const;
+          runs.push(await simulateShares({ controllers, rttMs, seconds, seed, laterMs, afterSeconds }));
         }
         rows.push(row(`${first}, then ${second}`, rttMs, runs));
         process.stderr.write(`${rows.at(-1)!.join('  ')}\n`);
