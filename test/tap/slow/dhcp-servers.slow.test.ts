@@ -117,44 +117,48 @@ const SERVERS: Record<
   },
 };
 
-describe.each(Object.entries(SERVERS))('DHCP from %s', (_, { path, start }) => {
-  const skip = canTap() ?? (existsSync(path) ? null : `${path} is not installed`);
+async function refuseRenewReplace({ start }: (typeof SERVERS)[string]): Promise<void> {
+  const host = kernel();
+  const first = await start(host, 50, 60);
+  const leases: (DhcpLease | null)[] = [];
+  const dhcp = {
+    previousAddress: '192.168.1.7',
+    onLease: (lease: DhcpLease | null) => leases.push(lease),
+  };
+  const stack = stackOn(host, { dhcp });
+  await stack.ready();
+  // INIT-REBOOT with an address that is none of this network's.
+  expect(dhcpOf(stack)).toMatchObject({ naks: 1, state: 'BOUND' });
+  expect(leases[0]).toMatchObject({
+    server: '10.77.0.1',
+    leaseSeconds: 8,
+    renewSeconds: 2,
+    rebindSeconds: 6,
+    dns: ['10.77.0.1'],
+    routes: [{ prefix: '0.0.0.0/0', gateway: '10.77.0.1' }],
+  });
+  const { address } = dhcpOf(stack);
+  expect(address).toMatch(/^10\.77\.0\.(5\d|60)\/24$/);
+  await until('two renewals', () => Number(dhcpOf(stack).acks) >= 3, 10_000);
+  expect(dhcpOf(stack)).toMatchObject({ address, state: 'BOUND', discovers: 1 });
+  await first.stop();
+  // Another server, which knows nothing of us and gives other addresses.
+  await start(host, 70, 80);
+  await until('another address', () => /^10\.77\.0\.(7\d|80)\//.test(`${dhcpOf(stack).address}`), 20_000);
+  // One that knows nothing of a lease may refuse it, or keep silent until it is over (RFC 2131 §4.3.2).
+  expect(Number(dhcpOf(stack).naks) + Number(dhcpOf(stack).expirations)).toBe(2);
+  expect(leases).toContain(null);
+  await host.exec('ping', ['-c', '1', '-W', '2', `${dhcpOf(stack).address}`.replace(/\/.*/, '')]);
+}
 
+describe('DHCP from kea and ISC dhcpd', () => {
+  const absent = Object.values(SERVERS).filter(({ path }) => !existsSync(path));
+  const skip = canTap() ?? (absent.length === 0 ? null : `${absent[0]!.path} is not installed`);
+
+  // Both at once: most of it is waiting.
   it.skipIf(skip !== null)(
     'is refused an address of another network, renews a short lease, and finds another when it is over',
-    async () => {
-      const host = kernel();
-      const first = await start(host, 50, 60);
-      const leases: (DhcpLease | null)[] = [];
-      const dhcp = {
-        previousAddress: '192.168.1.7',
-        onLease: (lease: DhcpLease | null) => leases.push(lease),
-      };
-      const stack = stackOn(host, { dhcp });
-      await stack.ready();
-      // INIT-REBOOT with an address that is none of this network's.
-      expect(dhcpOf(stack)).toMatchObject({ naks: 1, state: 'BOUND' });
-      expect(leases[0]).toMatchObject({
-        server: '10.77.0.1',
-        leaseSeconds: 8,
-        renewSeconds: 2,
-        rebindSeconds: 6,
-        dns: ['10.77.0.1'],
-        routes: [{ prefix: '0.0.0.0/0', gateway: '10.77.0.1' }],
-      });
-      const { address } = dhcpOf(stack);
-      expect(address).toMatch(/^10\.77\.0\.(5\d|60)\/24$/);
-      await until('two renewals', () => Number(dhcpOf(stack).acks) >= 3, 10_000);
-      expect(dhcpOf(stack)).toMatchObject({ address, state: 'BOUND', discovers: 1 });
-      await first.stop();
-      // Another server, which knows nothing of us and gives other addresses.
-      await start(host, 70, 80);
-      await until('another address', () => /^10\.77\.0\.(7\d|80)\//.test(`${dhcpOf(stack).address}`), 20_000);
-      // One that knows nothing of a lease may refuse it, or keep silent until it is over (RFC 2131 §4.3.2).
-      expect(Number(dhcpOf(stack).naks) + Number(dhcpOf(stack).expirations)).toBe(2);
-      expect(leases).toContain(null);
-      await host.exec('ping', ['-c', '1', '-W', '2', `${dhcpOf(stack).address}`.replace(/\/.*/, '')]);
-    },
+    () => Promise.all(Object.values(SERVERS).map(refuseRenewReplace)),
     60_000,
   );
 });
