@@ -236,6 +236,9 @@ function parseBuild(argv: readonly string[]): Command {
     const wanted = options.target === 'xen' ? 'xen:INDEX' : 'tap:NAME';
     throw new UsageError(`A unikernel for ${options.target} has --netif ${wanted}.`);
   }
+  if (options.target === 'unix' && stack.net === 'direct' && stack.others !== undefined) {
+    throw new UsageError('A unikernel for unix has one --netif: one device is handed over.');
+  }
   return { kind: 'build', options };
 }
 

@@ -157,6 +157,7 @@ describe('mirage-net run', () => {
     [`build app.js --target xen --ip 10.0.0.2/24 -- it's`, /quotation/],
     ['build app.js --target unix --netif fd:3 --ip 10.0.0.2/24', /--netif tap:NAME/],
     ['build app.js --target unix --netif tap:a --ip 10.0.0.2/24 --vif bridge=b', /--vif is of --target xen/],
+    ['build app.js --target unix --netif tap:a --netif tap:b --ip 10.0.0.2/24', /one --netif/],
     ['build .js --target unix --netif tap:a --ip 10.0.0.2/24 --name a/b', /--name/],
     ['xen', /attach.*detach/],
     ['xen plug', /attach.*detach/],

@@ -239,7 +239,7 @@ export function* dom0(packages, extra = []) {
 function* bundles() {
   const { outputFiles } = buildSync({
     entryPoints: [
-      ...['command', 'network', 'peer', 'primitives', 'unikernel'].map((name) => ({
+      ...['back', 'command', 'front', 'peer', 'primitives', 'unikernel'].map((name) => ({
         in: join(here, `dom0/${name}.mjs`),
         out: name,
       })),

@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { boot, dom0, kernelOf, missing, modulesOf, tree, unpack, write } from './lab.mjs';
 
-const SCRIPTS = ['primitives', 'command', 'network', 'unikernel'];
+const SCRIPTS = ['primitives', 'command', 'front', 'back', 'unikernel'];
 /** Of one boot; a machine with nothing else to do needs a few minutes. */
 const MOST_SECONDS = 3600;
 

@@ -42,8 +42,8 @@ function launch(name: string): void {
   const built = JSON.parse(readFileSync(file, 'utf8')) as BuiltConfiguration;
   const words = mergeWords(built.words, argv.slice(2));
   const options = readWords(name, words);
-  if (options.net !== 'direct' || options.netif.kind !== 'tap') {
-    throw new UsageError('This unikernel is started with a TAP, as in --netif tap:mnd0.');
+  if (options.net !== 'direct' || options.netif.kind !== 'tap' || options.others !== undefined) {
+    throw new UsageError('This unikernel is started with one TAP, as in --netif tap:mnd0.');
   }
   // Who is not root has the device from root, and stays who he is.
   const isRoot = process.geteuid!() === 0;
@@ -64,13 +64,12 @@ function launch(name: string): void {
 /** The same words, with the open device in place of its name and of what was done to it. */
 function withDescriptor(words: readonly string[], fd: number): string[] {
   const dashes = words.indexOf('--');
-  const options: string[] = [];
-  for (let at = 0; at < dashes; at++) {
-    const option = /^--(netif|host-ip)(=|$)/.exec(words[at]!);
-    if (option === null) options.push(words[at]!);
-    else if (option[2] === '') at++;
-  }
-  return [...options, '--netif', `fd:${fd}`, ...words.slice(dashes)];
+  const options = words
+    .slice(0, dashes)
+    .map((word) => word.replace(/^(--netif=)?tap:[^,]*(.*)$/, `$1fd:${fd}$2`).replace(/,host-ip=[^,]*/, ''));
+  const hostIp = options.findIndex((word) => /^--host-ip(=|$)/.test(word));
+  if (hostIp >= 0) options.splice(hostIp, options[hostIp] === '--host-ip' ? 2 : 1);
+  return [...options, ...words.slice(dashes)];
 }
 
 /** Numbers from /etc/passwd; a number that is not there is its own group too. */

@@ -12,13 +12,27 @@ export function readWords(name: string, words: readonly string[]): RunOptions {
 }
 
 /**
- * Words that come later add to, or replace, those that were given when it was
- * built: options by option, the application's arguments all together.
+ * Words that come later replace those that were given when it was built: each
+ * option that of its name, the application's arguments all together.
  */
 export function mergeWords(built: readonly string[], given: readonly string[]): string[] {
-  const [options, args] = split(built);
-  const [moreOptions, moreArgs] = split(given);
-  return [...options, ...moreOptions, '--', ...(moreArgs ?? args ?? [])];
+  const [builtOptions, args] = split(built);
+  const [options, moreArgs] = split(given);
+  const names = new Set(options.map(optionName));
+  const kept: string[] = [];
+  let isKept = false;
+  for (const word of builtOptions) {
+    const name = optionName(word);
+    // A value goes the way of the option before it.
+    if (name !== null) isKept = !names.has(name);
+    if (isKept) kept.push(word);
+  }
+  return [...kept, ...options, '--', ...(moreArgs ?? args ?? [])];
+}
+
+/** `ip` for `--ip` and for `--ip=…`; null for a value. */
+function optionName(word: string): string | null {
+  return /^--([^=]+)/.exec(word)?.[1] ?? null;
 }
 
 function split(words: readonly string[]): [string[], string[] | null] {
