@@ -2,6 +2,7 @@ import { copy } from '../bytes/index.ts';
 import { HeldPacket, type Outbox } from '../internet/index.ts';
 import { CHECKSUM_PARTIAL, ETHERNET_HEADER, Frame } from '../netif/netif.ts';
 import type { Hop } from './hop.ts';
+import { leaveChecksum } from './segments.ts';
 
 /** What a router changes in a packet that it passes on. */
 export interface Edit {
@@ -27,12 +28,17 @@ export class Exit {
     return total + ETHERNET_HEADER <= this.outbox.ethernet.netif.transmit.segmentation;
   }
 
-  /** Copies `packet.bytes[header..end)` out, edited. False if there is no room. */
-  pass(packet: Frame, header: number, end: number, hop: Hop, edit: Edit): boolean {
+  /**
+   * Copies `packet.bytes[header..end)` out, edited. Of several segments, `tcp` tells where
+   * their TCP header is, from the IP header on: the device makes their checksums. False if
+   * there is no room.
+   */
+  pass(packet: Frame, header: number, end: number, hop: Hop, edit: Edit, tcp = -1): boolean {
     const frame = this.reserve(end - header, hop);
     if (frame === null) return false;
     copyPacket(frame, this.at, packet, header, end);
     edit.apply(frame, this.at);
+    if (tcp >= 0 && frame.checksum !== CHECKSUM_PARTIAL) leaveChecksum(frame, this.at, tcp);
     this.commit(frame, hop);
     return true;
   }

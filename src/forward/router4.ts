@@ -12,7 +12,6 @@ import {
   MORE_FRAGMENTS,
   OFFSET_MASK,
 } from '../ipv4/index.ts';
-import { CHECKSUM_PARTIAL } from '../netif/netif.ts';
 import { tcpWire } from '../tcp/index.ts';
 import type { Clock } from '../time/index.ts';
 import { IPV4_HOP } from './edits.ts';
@@ -174,20 +173,20 @@ export class Ipv4Router implements Ipv4Forwarder {
     const transport = packet.headerLength;
     const isSegments = segmentSize > 0 && packet.protocol === PROTOCOL_TCP;
     const longest = isSegments
-      ? transport + tcpWire.headerLength(frame.bytes, header + transport) + segmentSize
+      ? Math.min(total, transport + tcpWire.headerLength(frame.bytes, header + transport) + segmentSize)
       : total;
-    if (longest > hop.mtu && total > hop.mtu && !mayCut) {
+    if (longest > hop.mtu && !mayCut) {
       counters.tooBig++;
       this.#icmp.fragmentationNeeded(packet, hop.mtu);
       return;
     }
-    if (!isSegments || total <= hop.mtu) {
+    if (!isSegments) {
       if (total <= hop.mtu) this.#count(exit.pass(frame, header, end, hop, edit));
       else this.#fragment(packet, hop, exit, edit);
       return;
     }
-    if (longest <= hop.mtu && frame.checksum === CHECKSUM_PARTIAL && exit.cuts(total)) {
-      this.#count(exit.pass(frame, header, end, hop, edit));
+    if (longest <= hop.mtu && exit.cuts(total)) {
+      this.#count(exit.pass(frame, header, end, hop, edit, transport));
       return;
     }
     const whole = this.#bench.prepare(frame, header, end, edit);

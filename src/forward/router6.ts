@@ -18,7 +18,6 @@ import {
   NEXT_HOP_BY_HOP,
   NEXT_ROUTING,
 } from '../ipv6/index.ts';
-import { CHECKSUM_PARTIAL } from '../netif/netif.ts';
 import { tcpWire } from '../tcp/index.ts';
 import type { Random } from '../time/index.ts';
 import { IPV6_HOP } from './edits.ts';
@@ -101,18 +100,21 @@ export class Ipv6Router implements Ipv6Forwarder {
     const total = end - header;
     const isSegments = segmentSize > 0 && packet.protocol === PROTOCOL_TCP;
     const longest = isSegments
-      ? packet.transport - header + tcpWire.headerLength(frame.bytes, packet.transport) + segmentSize
+      ? Math.min(
+          total,
+          packet.transport - header + tcpWire.headerLength(frame.bytes, packet.transport) + segmentSize,
+        )
       : total;
     // RFC 8200 §4.5: only the source cuts.
-    if (total > hop.mtu && longest > hop.mtu) {
+    if (longest > hop.mtu) {
       counters.tooBig++;
       this.#icmpv6.packetTooBig(packet, hop.mtu);
       return;
     }
-    const whole = total <= hop.mtu || (frame.checksum === CHECKSUM_PARTIAL && exit.cuts(total));
+    const tcp = isSegments ? packet.transport - header : -1;
     let sent: boolean;
-    if (whole) {
-      sent = exit.pass(frame, header, end, hop, IPV6_HOP);
+    if (!isSegments || exit.cuts(total)) {
+      sent = exit.pass(frame, header, end, hop, IPV6_HOP, tcp);
     } else {
       counters.segmented++;
       const prepared = this.#bench.prepare(frame, header, end, IPV6_HOP);

@@ -18,6 +18,27 @@ import type { Hop } from './hop.ts';
 const source = new IpAddress();
 const destination = new IpAddress();
 
+/** Leaves the TCP checksum of the packet at `bytes[at]`, TCP header `transport` behind it, to the device. */
+export function leaveChecksum(frame: Frame, at: number, transport: number): void {
+  readAddresses(frame.bytes, at);
+  const tcp = at + transport;
+  const length = frame.end - tcp;
+  set16(frame.bytes, tcp + tcpWire.CHECKSUM, pseudoHeaderSum(source, destination, PROTOCOL_TCP, length));
+  frame.checksum = CHECKSUM_PARTIAL;
+  frame.checksumStart = tcp;
+  frame.checksumOffset = tcpWire.CHECKSUM;
+}
+
+function readAddresses(bytes: Uint8Array, header: number): void {
+  if (bytes[header]! >>> 4 === 4) {
+    source.readIpv4(bytes, header + IPV4_SOURCE);
+    destination.readIpv4(bytes, header + IPV4_DESTINATION);
+  } else {
+    source.readIpv6(bytes, header + IPV6_SOURCE);
+    destination.readIpv6(bytes, header + IPV6_DESTINATION);
+  }
+}
+
 /**
  * Cuts a packet of several TCP segments, IP header at `whole.bytes[0]` and TCP
  * header at `transport`, as a device would (segmentation offload): every segment
@@ -28,13 +49,6 @@ const destination = new IpAddress();
 export function sendSegments(whole: Frame, transport: number, exit: Exit, hop: Hop): number {
   const { bytes, end, segmentSize } = whole;
   const isIpv4 = bytes[0]! >>> 4 === 4;
-  if (isIpv4) {
-    source.readIpv4(bytes, IPV4_SOURCE);
-    destination.readIpv4(bytes, IPV4_DESTINATION);
-  } else {
-    source.readIpv6(bytes, IPV6_SOURCE);
-    destination.readIpv6(bytes, IPV6_DESTINATION);
-  }
   const payload = transport + tcpWire.headerLength(bytes, transport);
   const first = get32(bytes, transport + tcpWire.SEQUENCE);
   let sent = 0;
@@ -59,14 +73,7 @@ export function sendSegments(whole: Frame, transport: number, exit: Exit, hop: H
     set32(out, tcp + tcpWire.SEQUENCE, first + from - payload);
     if (to < end) out[tcp + tcpWire.FLAGS]! &= ~(tcpWire.FIN | tcpWire.PSH);
     if (from > payload) out[tcp + tcpWire.FLAGS]! &= ~tcpWire.CWR;
-    set16(
-      out,
-      tcp + tcpWire.CHECKSUM,
-      pseudoHeaderSum(source, destination, PROTOCOL_TCP, length - transport),
-    );
-    frame.checksum = CHECKSUM_PARTIAL;
-    frame.checksumStart = tcp;
-    frame.checksumOffset = tcpWire.CHECKSUM;
+    leaveChecksum(frame, at, transport);
     exit.commit(frame, hop);
     sent++;
   }

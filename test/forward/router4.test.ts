@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { IpAddress, Prefix } from '../../src/address/index.ts';
-import { CHECKSUM_NONE, CHECKSUM_PARTIAL } from '../../src/netif/netif.ts';
-import { expectFrame, packet, pattern, transportChecksum } from '../support/packets.ts';
+import { CHECKSUM_NONE, CHECKSUM_PARTIAL, CHECKSUM_VERIFIED } from '../../src/netif/netif.ts';
+import {
+  expectFrame,
+  internetChecksum,
+  ipBytes,
+  packet,
+  pattern,
+  transportChecksum,
+} from '../support/packets.ts';
 import {
   createRouter,
   FAR,
@@ -249,6 +256,35 @@ describe('forwarding of IPv4', () => {
     expect(router.outside.log).toMatchObject([
       { checksum: CHECKSUM_PARTIAL, checksumStart: 34, checksumOffset: 16, segmentSize: 1448 },
     ]);
+  });
+
+  it('leaves the checksum to the device again where segments were put together on the way in', () => {
+    const router = createRouter({ inside: { receive: TSO }, outside: { transmit: TSO } });
+    for (const length of [3000, 600]) {
+      router.inside.injectWith(
+        fromInside()
+          .ipv4({ ...flow, dontFragment: true })
+          .tcp({ ...segments, data: pattern(length) }),
+        (frame) => {
+          frame.checksum = CHECKSUM_VERIFIED;
+          frame.segmentSize = 500;
+        },
+      );
+    }
+    router.settle();
+    expect(router.outside.log).toHaveLength(2);
+    for (const { bytes, ...cursor } of router.outside.log) {
+      expect(cursor).toEqual({
+        checksum: CHECKSUM_PARTIAL,
+        checksumStart: 34,
+        checksumOffset: 16,
+        segmentSize: 500,
+      });
+      const length = bytes.length - 34;
+      const pseudo =
+        0xffff - internetChecksum([...ipBytes(HOST), ...ipBytes(FAR), 0, 6, length >> 8, length & 255]);
+      expect((bytes[50]! << 8) | bytes[51]!).toBe(pseudo);
+    }
   });
 
   it.each([
