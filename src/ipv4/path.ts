@@ -47,6 +47,7 @@ export class Ipv4Path implements IpPath, HeldPath {
   readonly #egress: Egress;
   readonly #finder: WayFinder;
   readonly #sum: number;
+  readonly #toGroup: boolean;
   #epoch = -1;
   #way: Way = { kind: 'none' };
   /** The link of the way, or of the last one there was. */
@@ -64,6 +65,7 @@ export class Ipv4Path implements IpPath, HeldPath {
     this.#finder = finder;
     this.source = source;
     this.destination = destination;
+    this.#toGroup = destination.isMulticast;
     this.#sum = fixedSum(source.w3, destination.w3);
     this.#refresh();
   }
@@ -154,7 +156,7 @@ export class Ipv4Path implements IpPath, HeldPath {
       protocol,
     );
     egress.counters.ipOutRequests++;
-    if (this.destination.isMulticast && this.#staysInside(frame, header, options)) return;
+    if (this.#toGroup && this.#staysInside(frame, header, options)) return;
     if (frame === this.#held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {

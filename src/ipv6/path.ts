@@ -49,6 +49,7 @@ export class Ipv6Path implements IpPath, HeldPath {
   readonly #egress: Egress;
   readonly #finder: WayFinder;
   readonly #flowKey: number;
+  readonly #toGroup: boolean;
   #epoch = -1;
   #way: Way = { kind: 'none' };
   /** The link of the way, or of the last one there was. */
@@ -65,6 +66,7 @@ export class Ipv6Path implements IpPath, HeldPath {
     this.#finder = finder;
     this.source = source;
     this.destination = destination;
+    this.#toGroup = destination.isMulticast;
     this.#flowKey = egress.flowKey ^ Math.imul(destination.hash() ^ (source.hash() >>> 1), 0x85ebca6b);
     this.#refresh();
   }
@@ -146,7 +148,7 @@ export class Ipv6Path implements IpPath, HeldPath {
       options?.hopLimit ?? this.#hopLimit,
     );
     egress.counters.ip6OutRequests++;
-    if (this.destination.isMulticast && this.#staysInside(frame, header, options)) return;
+    if (this.#toGroup && this.#staysInside(frame, header, options)) return;
     if (frame === this.#held) {
       this.#commitHeld(frame);
     } else if (this.#way.kind === 'loopback') {
