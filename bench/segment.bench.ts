@@ -94,12 +94,34 @@ const rows: Record<string, string>[] = [];
   const { receiver, sender } = connection;
   rows.push(
     measure(
-      'segments in order, read at once, one ACK for 32',
+      'segments in order, taken at once, one ACK for 32',
       () => {},
       () => {
         for (let i = 0; i < COUNT; i++) {
           inject(ACK, receiver.next, sender.next, SEGMENT);
           sink ^= connection.take()!.length;
+          if (i % 32 === 31) flush();
+        }
+        flush();
+      },
+    ),
+  );
+}
+{
+  const { connection, inject, flush } = loneConnection();
+  const { receiver, sender } = connection;
+  connection.borrower = {
+    lend: (view) => {
+      sink ^= view.length;
+    },
+  };
+  rows.push(
+    measure(
+      'segments in order, lent to a listener, one ACK for 32',
+      () => {},
+      () => {
+        for (let i = 0; i < COUNT; i++) {
+          inject(ACK, receiver.next, sender.next, SEGMENT);
           if (i % 32 === 31) flush();
         }
         flush();

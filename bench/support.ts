@@ -2,7 +2,7 @@ import { IpAddress } from '../src/address/index.ts';
 import { allocate, set16, set32 } from '../src/bytes/index.ts';
 import type { IpLayer, IpPacket, IpPath, IpProtocol } from '../src/ip.ts';
 import { CHECKSUM_VERIFIED, Frame } from '../src/netif/index.ts';
-import { type Connection, TcpLayer, type TcpOptions } from '../src/tcp/index.ts';
+import { type Connection, DirectTcp, TcpLayer, type TcpOptions } from '../src/tcp/index.ts';
 import * as wire from '../src/tcp/wire.ts';
 import { RealClock, SeededRandom, TimerWheel } from '../src/time/index.ts';
 
@@ -95,6 +95,9 @@ export function loneConnection(options: TcpOptions = {}): LoneConnection {
   set32(bytes, 40, 0x0103030e);
   write(wire.SYN | wire.ACK, -1, (initial + 1) | 0, 44, 0);
   layer.flush();
+  // The window of a SYN is not scaled; from here on it is wide open.
+  write(wire.ACK, 0, (initial + 1) | 0, HEADER, 0);
+  layer.flush();
   return {
     layer,
     connection,
@@ -106,5 +109,137 @@ export function loneConnection(options: TcpOptions = {}): LoneConnection {
       write(wire.ACK, 0, ack, HEADER + 12, 0);
     },
     flush: () => layer.flush(),
+  };
+}
+
+/** A server whose peers, as many as one likes, are the bench itself: nothing below TCP takes part. */
+export interface ManyConnections {
+  /** Opens `count` more: handshake, a request, its answer; then nothing. */
+  open(count: number): Promise<void>;
+  /** The `index`th connection's peer sends `payload` bytes, acknowledging what it got, and gets an answer. */
+  exchange(index: number, payload: number): void;
+  readonly pendingTimers: number;
+}
+
+const SERVICE = 5000;
+const PORTS_PER_PEER = 50_000;
+
+/** Listens, and answers each peer's first bytes with `answer`. */
+export function manyConnections(answer: Uint8Array): ManyConnections {
+  const out = new Frame(allocate(65_536));
+  let protocol: IpProtocol | null = null;
+  let sequence = 0;
+  const paths = new Map<number, IpPath>();
+  const pathTo = (remote: IpAddress): IpPath => {
+    let path = paths.get(remote.w3);
+    if (path === undefined) {
+      path = {
+        source: LOCAL,
+        destination: remote.copy(),
+        mtu: 1500,
+        interfaceMtu: 1500,
+        headerLength: 20,
+        transmit: { checksum: 'partial', segmentation: 0 },
+        reserve: (_, length) => out.reset(out.bytes, 0, length),
+        commit: (frame) => {
+          const header = wire.headerLength(frame.bytes, 0);
+          const syn = wire.flags(frame.bytes, 0) & wire.SYN ? 1 : 0;
+          sequence = (wire.sequence(frame.bytes, 0) + frame.end - header + syn) | 0;
+        },
+        confirm: () => {},
+      };
+      paths.set(remote.w3, path);
+    }
+    return path;
+  };
+  const ip: IpLayer = {
+    register: (registered) => {
+      protocol = registered;
+    },
+    path: (remote) => pathTo(remote),
+    isLocal: () => true,
+    isBroadcast: () => false,
+    portUnreachable: () => {},
+    interfaceIndex: () => 0,
+  };
+  const clock = new RealClock();
+  const timers = new TimerWheel(clock);
+  const layer = new TcpLayer({
+    ip,
+    clock,
+    timers,
+    random: new SeededRandom(1),
+    options: { synQueue: 1_000_000, noDelay: true, synCookies: false },
+  });
+  const tcp = new DirectTcp(layer, clock, async () => []);
+  const frame = new Frame(allocate(2048));
+  const remote = IpAddress.ipv4(0);
+  const packet: IpPacket = {
+    frame,
+    source: remote,
+    destination: LOCAL,
+    protocol: 6,
+    trafficClass: 0,
+    hopLimit: 64,
+    isGroup: false,
+    arrival: 0,
+  };
+  /** Per connection: what the peer sends and expects next. */
+  const next: number[] = [];
+  const acknowledged: number[] = [];
+  const write = (index: number, flags: number, header: number, payload: number): void => {
+    remote.setIpv4(0x0b000000 + Math.floor(index / PORTS_PER_PEER));
+    frame.reset(frame.bytes, 0, header + payload);
+    frame.checksum = CHECKSUM_VERIFIED;
+    const { bytes } = frame;
+    set16(bytes, wire.SOURCE_PORT, 1024 + (index % PORTS_PER_PEER));
+    set16(bytes, wire.DESTINATION_PORT, SERVICE);
+    set32(bytes, wire.SEQUENCE, next[index]!);
+    set32(bytes, wire.ACKNOWLEDGMENT, acknowledged[index]!);
+    bytes[wire.DATA_OFFSET] = (header >>> 2) << 4;
+    bytes[wire.FLAGS] = flags;
+    set16(bytes, wire.WINDOW, 0xffff);
+    next[index] = (next[index]! + payload + (flags & wire.SYN ? 1 : 0)) | 0;
+    protocol!.receive(packet);
+  };
+  const listening = tcp.listen({ port: SERVICE, backlog: 1_000_000 }, (flow) => {
+    flow.onData(() => flow.write(answer)).catch(() => {});
+  });
+  return {
+    async open(count) {
+      await listening;
+      const first = next.length;
+      for (let index = first; index < first + count; index++) {
+        next.push(0);
+        acknowledged.push(0);
+        // MSS 1460, SACK, a window scale of 7.
+        set32(frame.bytes, 20, 0x020405b4);
+        set32(frame.bytes, 24, 0x01010402);
+        set32(frame.bytes, 28, 0x01030307);
+        write(index, wire.SYN, 32, 0);
+        layer.flush();
+        acknowledged[index] = sequence;
+        write(index, wire.ACK, 20, 0);
+        layer.flush();
+        // The connection is handed over in a task of its own.
+        if (index % 64 === 63 || index === first + count - 1) await new Promise((r) => setImmediate(r));
+      }
+      for (let index = first; index < first + count; index++) {
+        write(index, wire.ACK | wire.PSH, 20, 20);
+        layer.flush();
+        acknowledged[index] = sequence;
+        write(index, wire.ACK, 20, 0);
+        layer.flush();
+        if (index % 64 === 63) await new Promise((r) => setImmediate(r));
+      }
+    },
+    exchange(index, payload) {
+      write(index, wire.ACK, 20, payload);
+      layer.flush();
+      acknowledged[index] = sequence;
+    },
+    get pendingTimers() {
+      return timers.pending;
+    },
   };
 }

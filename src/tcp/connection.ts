@@ -55,6 +55,11 @@ export interface Borrower {
   lend(view: Uint8Array): void;
 }
 
+/** `address` for good: `shared` if that is the same, which all connections of a path then have in common. */
+export function kept(address: IpAddress, shared: IpAddress): IpAddress {
+  return address.equals(shared) ? shared : address.copy();
+}
+
 export interface ConnectionTuple {
   readonly path: IpPath;
   readonly local: IpAddress;

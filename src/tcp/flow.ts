@@ -67,19 +67,28 @@ class Waiters implements ConnectionHandler {
 
 /** The promise face of a connection. */
 export class TcpFlow implements Flow {
-  readonly local: Endpoint;
-  readonly remote: Endpoint;
   readonly #connection: Connection;
+  /** Made when somebody asks, and the same object from then on. */
+  #local: Endpoint | null = null;
+  #remote: Endpoint | null = null;
   readonly #waiting = new Waiters();
   #streams: FlowStreams | null = null;
 
   constructor(connection: Connection) {
     this.#connection = connection;
-    this.local = endpoint(connection.local, connection.localPort);
-    this.remote = endpoint(connection.remote, connection.remotePort);
     connection.handler = this.#waiting;
     // It may have ended while it waited to be accepted.
     if (connection.isOver) this.#waiting.closed(connection, connection.error);
+  }
+
+  get local(): Endpoint {
+    this.#local ??= endpoint(this.#connection.local, this.#connection.localPort);
+    return this.#local;
+  }
+
+  get remote(): Endpoint {
+    this.#remote ??= endpoint(this.#connection.remote, this.#connection.remotePort);
+    return this.#remote;
   }
 
   read(): Promise<Uint8Array | null> {

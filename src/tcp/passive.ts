@@ -2,7 +2,7 @@ import type { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
 import type { IpLayer, IpPacket, IpPath } from '../ip.ts';
 import type { Random } from '../time/random.ts';
-import { Connection } from './connection.ts';
+import { Connection, kept } from './connection.ts';
 import { hideOptions, revealOptions, SynCookies } from './cookies.ts';
 import { EcnState } from './ecn.ts';
 import { emitSyn } from './emit.ts';
@@ -62,7 +62,13 @@ export class PassiveOpens {
     const path = this.pathTo(remote, local);
     if (path === null) return;
     const { port, config } = listener;
-    const tuple = { path, local: local.copy(), localPort: port, remote: remote.copy(), remotePort };
+    const tuple = {
+      path,
+      local: kept(local, path.source),
+      localPort: port,
+      remote: kept(remote, path.destination),
+      remotePort,
+    };
     const connection = new Connection(host, config, tuple);
     const { isn, timestampOffset } = host.sequences.generate(local, port, remote, remotePort, host.now);
     // RFC 6191 §2: above everything of the connection that it replaces.
@@ -174,7 +180,13 @@ export class PassiveOpens {
     syn.options.sackPermitted = said.sackPermitted;
     syn.options.hasTimestamps = timestamps;
     syn.options.timestampValue = segment.options.timestampValue;
-    const tuple = { path, local: local.copy(), localPort: port, remote: remote.copy(), remotePort };
+    const tuple = {
+      path,
+      local: kept(local, path.source),
+      localPort: port,
+      remote: kept(remote, path.destination),
+      remotePort,
+    };
     const connection = new Connection(host, config, tuple);
     const { timestampOffset } = host.sequences.generate(local, port, remote, remotePort, host.now);
     host.add(connection);

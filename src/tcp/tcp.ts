@@ -9,7 +9,7 @@ import type { Clock } from '../time/clock.ts';
 import { type Random, randomBelow } from '../time/random.ts';
 import type { Timer, TimerWheel } from '../time/timers.ts';
 import { TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
-import { Connection } from './connection.ts';
+import { Connection, kept } from './connection.ts';
 import { EndpointTable } from './demux.ts';
 import { emitBare } from './emit.ts';
 import { FastOpenCookies } from './fast-open.ts';
@@ -166,7 +166,13 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     const localPort = this.#localPort(local, options.localPort ?? 0, remote, remotePort);
     const previous = this.#table.find(local, localPort, remote, remotePort);
     this.touch();
-    const tuple = { path, local: local.copy(), localPort, remote: remote.copy(), remotePort };
+    const tuple = {
+      path,
+      local: kept(local, path.source),
+      localPort,
+      remote: kept(remote, path.destination),
+      remotePort,
+    };
     const connection = new Connection(this, resolveConfig(this.config, options.options ?? {}), tuple);
     const generated = this.sequences.generate(local, localPort, remote, remotePort, this.now);
     const { timestampOffset } = generated;

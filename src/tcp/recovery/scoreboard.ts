@@ -2,8 +2,6 @@ import { advance, after, atOrAfter, atOrBefore, before, distance } from '../sequ
 import type { RateEstimator } from './rate.ts';
 import { LOST, NONE, RETRANSMITTED, SACKED, SegmentList, type SegmentPool } from './segment-pool.ts';
 
-const INITIAL_ORDER = 16;
-
 /**
  * What one ACK told about sent segments. One per stack, reused; `begin` clears
  * it before each ACK.
@@ -113,10 +111,17 @@ export class Scoreboard {
     rate.onSent(pool, id, outstanding - this.sackedBytes - this.lostBytes, now);
   }
 
+  #dropOrder(): void {
+    if (this.#order === null) return;
+    this.pool.giveOrder(this.#order);
+    this.#order = null;
+    this.#head = 0;
+  }
+
   #reserveOrder(): void {
     const order = this.#order;
     if (order === null) {
-      this.#order = new Int32Array(INITIAL_ORDER);
+      this.#order = this.pool.takeOrder();
     } else if (this.#count === order.length) {
       const wider = new Int32Array(order.length * 2);
       for (let i = 0; i < this.#count; i++) wider[i] = this.#at(i);
@@ -240,7 +245,7 @@ export class Scoreboard {
       this.#count--;
       pool.give(id);
     }
-    if (this.#count === 0 && this.#order !== null && this.#order.length > INITIAL_ORDER) this.#order = null;
+    if (this.#count === 0) this.#dropOrder();
   }
 
   /** The front part of a segment is acknowledged: it is a shorter segment now. */
@@ -398,7 +403,7 @@ export class Scoreboard {
       this.#head = (this.#head + 1) & (this.#order!.length - 1);
       this.#count--;
     }
-    this.#order = null;
+    this.#dropOrder();
     this.#head = 0;
     this.inFlight.head = this.inFlight.tail = NONE;
     this.lost.head = this.lost.tail = NONE;

@@ -17,10 +17,14 @@ export const APP_LIMITED = 8;
 
 export const NONE = -1;
 
+/** Ids in a ring at first, and rings that are kept for whoever sends next. */
+const INITIAL_ORDER = 16;
+const MOST_SPARE_ORDERS = 256;
 const INITIAL_RECORDS = 256;
 const NO_COLUMN = new Float64Array(0);
 
 export class SegmentPool {
+  readonly #orders: Int32Array[] = [];
   sequence = new Int32Array(INITIAL_RECORDS);
   end = new Int32Array(INITIAL_RECORDS);
   /** Clock time of the latest transmission, ms. */
@@ -77,6 +81,16 @@ export class SegmentPool {
     this.lost[half] = this.lost[id]!;
     this.txInFlight[half] = this.txInFlight[id]!;
     this.txInFlight[id] = this.txInFlight[id]! - ((this.end[half]! - this.sequence[half]!) | 0);
+  }
+
+  /** A ring for the ids of one connection's records. */
+  takeOrder(): Int32Array {
+    return this.#orders.pop() ?? new Int32Array(INITIAL_ORDER);
+  }
+
+  /** Takes a ring back, so that a connection with nothing in flight has none. */
+  giveOrder(order: Int32Array): void {
+    if (order.length === INITIAL_ORDER && this.#orders.length < MOST_SPARE_ORDERS) this.#orders.push(order);
   }
 
   take(sequence: number, end: number, sentAt: number): number {
