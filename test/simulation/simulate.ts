@@ -1,15 +1,18 @@
 import type { CaptureSink } from '../../src/netif/index.ts';
 import { SeededRandom } from '../../src/time/index.ts';
+import { openXenCards } from './cards.ts';
 import { drawLine, drawMtus, drawOffloads, drawTcpOptions } from './conditions.ts';
 import { Draw } from './draw.ts';
 import { Script } from './scenarios.ts';
-import { World, type WorldPlan } from './world.ts';
+import { stationOf, World, type WorldPlan } from './world.ts';
 
 export interface SimulationOptions {
   /** Told of every event. */
   readonly onEvent?: (line: string) => void;
   /** One per host, in turn. */
   readonly sinkFor?: (host: number) => CaptureSink;
+  /** Every host has a Xen network card in front of its line. */
+  readonly xen?: boolean;
 }
 
 export interface SimulationResult {
@@ -42,9 +45,19 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   const draw = new Draw(new SeededRandom(seed));
   const { world: worldPlan, ideal } = plan(seed, draw);
   const { sinkFor, onEvent } = options;
+  const { hosts, offloads } = worldPlan;
+  const cards =
+    options.xen === true
+      ? await openXenCards(
+          hosts.map((_, i) => stationOf(i)),
+          Math.max(...hosts.map(({ line }) => line.mtu)),
+          offloads,
+        )
+      : undefined;
   const world = new World(
     worldPlan,
-    sinkFor === undefined ? undefined : worldPlan.hosts.map((_, i) => sinkFor(i)),
+    sinkFor === undefined ? undefined : hosts.map((_, i) => sinkFor(i)),
+    cards,
   );
   const { journal, clock, conversations } = world;
   if (onEvent !== undefined) {

@@ -13,6 +13,7 @@ import {
 import type { Flow, StackStatistics } from '../../src/stack.ts';
 import type { TcpOptions } from '../../src/tcp/index.ts';
 import { SeededRandom, VirtualClock } from '../../src/time/index.ts';
+import type { Cards } from './cards.ts';
 import { isLossy, type LineConditions, usesCookies } from './conditions.ts';
 import type { Conversation } from './conversation.ts';
 import { Draw } from './draw.ts';
@@ -54,8 +55,8 @@ const UNCLAIMED_MS = 20_000;
 
 /** Many stacks on one bridge, one clock, one journal. */
 export class World {
-  readonly clock = new VirtualClock();
-  readonly journal = new Journal(this.clock);
+  readonly clock: VirtualClock;
+  readonly journal: Journal;
   readonly hosts: Host[] = [];
   readonly family: WorldPlan['family'];
   readonly conversations: Conversation[] = [];
@@ -63,10 +64,15 @@ export class World {
   readonly forgetsEarly: boolean;
   readonly #claims = new Map<string, ((flow: Flow) => void)[]>();
   readonly #unclaimed = new Map<string, Flow[]>();
+  readonly #cards: Cards | undefined;
   #failure: unknown = null;
 
-  constructor(plan: WorldPlan, sinks?: readonly CaptureSink[]) {
-    const { clock, journal } = this;
+  constructor(plan: WorldPlan, sinks?: readonly CaptureSink[], cards?: Cards) {
+    const clock = cards?.clock ?? new VirtualClock();
+    const journal = new Journal(clock);
+    this.clock = clock;
+    this.journal = journal;
+    this.#cards = cards;
     this.family = plan.family;
     this.forgetsEarly = plan.hosts.some(
       ({ tcp }) => (tcp.mslMs ?? 30_000) < 30_000 || tcp.maxTimeWait !== undefined,
@@ -79,8 +85,7 @@ export class World {
     });
     const stations = new Map<number, MacAddress>();
     plan.hosts.forEach((_, i) => {
-      // Far apart: one flipped bit of an address must not make it another station's.
-      stations.set(0x0a000001 + i, new MacAddress(0x0242, Math.imul(i + 1, 0x11111111)));
+      stations.set(0x0a000001 + i, stationOf(i));
     });
     plan.hosts.forEach((hostPlan, i) => {
       const address = 0x0a000001 + i;
@@ -88,7 +93,7 @@ export class World {
       const random = new SeededRandom(Math.imul(plan.seed, 64) + 2 * i + 1);
       const port = bridge.port({ name: `host ${i + 1}`, mac: stations.get(address)! });
       const impaired = impair(port, { clock, random, transmit: line.transmit, receive: line.receive });
-      let netif: Netif = new Observer(impaired, {
+      let netif: Netif = new Observer(cards?.plug(impaired, i) ?? impaired, {
         clock,
         journal,
         host: i,
@@ -245,6 +250,20 @@ export class World {
     let closing = hosts.length;
     for (const { stack } of hosts) void stack.close().then(() => closing--);
     await clock.run(() => closing === 0, 60_000);
+    if (this.#cards !== undefined) {
+      let unplugged = false;
+      void this.#cards.close().then(() => {
+        unplugged = true;
+      });
+      await clock.run(() => unplugged, 60_000);
+      // The last word of xenstore, which nobody waits for.
+      await clock.run(undefined, 1000);
+    }
     if (clock.step()) journal.violation('an alarm or a task is left when all stacks are closed');
   }
+}
+
+/** The address of host number `host`, from 0. Far apart: one flipped bit must not make it another station's. */
+export function stationOf(host: number): MacAddress {
+  return new MacAddress(0x0242, Math.imul(host + 1, 0x11111111));
 }

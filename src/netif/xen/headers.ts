@@ -81,11 +81,10 @@ function isTcp(bytes: Uint8Array, start: number, end: number): boolean {
 
 /**
  * What the flags of a received packet say about its checksum. False if it cannot be: a blank one
- * in what is no TCP or UDP packet. Old Linux did not call that of a large packet blank, where it
- * goes without saying.
+ * in what is no TCP or UDP packet. One that nothing is said about is there, and is verified above.
  */
 export function describeChecksum(frame: Frame, isBlank: boolean, isValidated: boolean): boolean {
-  if (isBlank || (frame.segmentSize > 0 && !isValidated)) return markPartial(frame);
+  if (isBlank) return markPartial(frame);
   if (isValidated) frame.checksum = CHECKSUM_VERIFIED;
   return true;
 }

@@ -264,8 +264,7 @@ export class ReceiveQueue {
   /** Sets the offload state; false if the flags say what the packet is not. Flags for what was not offered mean nothing. */
   #describe(frame: Frame): boolean {
     const { checksum, segmentation } = this.#promises;
-    const isLarge = segmentation && this.#segmentSize > 0;
-    if (isLarge) frame.segmentSize = this.#segmentSize;
+    if (segmentation) frame.segmentSize = this.#segmentSize;
     if (!checksum) return true;
     return describeChecksum(
       frame,
