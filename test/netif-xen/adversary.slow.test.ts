@@ -40,7 +40,7 @@ const pool = new Pool();
 /** How many ways to be cut off the fuzzer has to find. */
 const REASONS = 14;
 
-describe('the Xen ring against adversaries', () => {
+describe('the Xen ring against adversaries', { timeout: 1_200_000 }, () => {
   it.concurrent('1,000,000 mutated ring states: no throw, nothing outside of what is granted', async () => {
     const results = await pool.split('fuzz', 1_000_000, 4);
     const reasons = new Set(results.flatMap((result) => Object.keys(result.reasons!)));

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { simulate } from '../simulation/simulate.ts';
 
-const SEEDS = 150;
+const SEEDS = 100;
 
 it(`simulated networks whose hosts all have a Xen card keep the invariants of TCP in ${SEEDS} seeds`, async () => {
   let frames = 0;
@@ -10,5 +10,5 @@ it(`simulated networks whose hosts all have a Xen card keep the invariants of TC
     expect(result.violations, `seed ${seed}`).toEqual([]);
     frames += result.frames;
   }
-  expect(frames).toBeGreaterThan(50_000);
+  expect(frames).toBeGreaterThan(30_000);
 });

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { allocateNative } from '../../../src/native/index.ts';
 
-const ROUNDS = 200_000;
+const ROUNDS = 100_000;
 const MOST_ATTEMPTS = 20;
 
 /** How often, in so many rounds, both threads missed what the other had written. */
