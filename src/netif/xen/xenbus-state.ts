@@ -1,4 +1,4 @@
-import type { XenstoreAccess } from './hypervisor.ts';
+import type { Xenstore, XenstoreAccess } from './hypervisor.ts';
 
 /** `enum xenbus_state` of io/xenbus.h. */
 export const XenbusState = {
@@ -27,8 +27,19 @@ export function parseState(text: string | null): XenbusState {
   return text !== null && /^[0-8]$/.test(text) ? (Number(text) as XenbusState) : XenbusState.Unknown;
 }
 
-export function writeState(store: XenstoreAccess, folder: string, state: XenbusState): Promise<void> {
-  return store.write(`${folder}/state`, String(state));
+/**
+ * As a part of a transaction: writes the state, unless the device is gone. A
+ * folder that a toolstack has removed must not come to life again (Linux has
+ * the same rule).
+ */
+export async function writeState(access: XenstoreAccess, folder: string, state: XenbusState): Promise<void> {
+  if ((await access.read(`${folder}/state`)) === null) return;
+  await access.write(`${folder}/state`, String(state));
+}
+
+/** {@link writeState} as a transaction of its own. */
+export function switchState(store: Xenstore, folder: string, state: XenbusState): Promise<void> {
+  return store.transaction((access) => writeState(access, folder, state));
 }
 
 /** `Connected` for 4. */

@@ -4,7 +4,7 @@ import type { DomainId, Xenstore, XenstoreWatch } from '../hypervisor.ts';
 import { readNumbers } from '../keys.ts';
 import { Patience } from '../patience.ts';
 import { Serial } from '../serial.ts';
-import { readState, stateName, writeState, XenbusState } from '../xenbus-state.ts';
+import { readState, stateName, switchState, XenbusState } from '../xenbus-state.ts';
 
 /** Where the frontend of a device is. */
 export interface FrontendAddress {
@@ -76,8 +76,8 @@ export class BackendBus {
     await this.#driver.offer();
     const theirs = await readState(store, folder);
     // Rings that are there already are those of a backend before us.
-    if (theirs < XenbusState.Initialised) await writeState(store, this.#folder, XenbusState.InitWait);
-    else if (theirs < XenbusState.Closing) await writeState(store, this.#folder, XenbusState.Closing);
+    if (theirs < XenbusState.Initialised) await switchState(store, this.#folder, XenbusState.InitWait);
+    else if (theirs < XenbusState.Closing) await switchState(store, this.#folder, XenbusState.Closing);
     const changed = (): void => {
       this.#patience.changed();
       this.#serial.kick();
@@ -97,12 +97,12 @@ export class BackendBus {
     const store = this.#store;
     try {
       if (this.#isUp) {
-        await writeState(store, this.#folder, XenbusState.Closing);
+        await switchState(store, this.#folder, XenbusState.Closing);
         await this.#awaitClosed();
       }
       this.#drop();
       if ((await store.read(`${this.#folder}/frontend`)) !== null) {
-        await writeState(store, this.#folder, XenbusState.Closed);
+        await switchState(store, this.#folder, XenbusState.Closed);
       }
     } finally {
       this.#drop();
@@ -166,7 +166,7 @@ export class BackendBus {
   async #connect(): Promise<void> {
     await this.#driver.connect(this.#frontend);
     this.#isUp = true;
-    await writeState(this.#store, this.#folder, XenbusState.Connected);
+    await switchState(this.#store, this.#folder, XenbusState.Connected);
     if (this.#isUp) this.#driver.connected();
   }
 
@@ -176,7 +176,7 @@ export class BackendBus {
   }
 
   async #move(from: XenbusState, to: XenbusState): Promise<void> {
-    if (from !== to) await writeState(this.#store, this.#folder, to);
+    if (from !== to) await switchState(this.#store, this.#folder, to);
   }
 
   /** Until the frontend has let go of its rings, or for as long as is decent. */
@@ -205,7 +205,7 @@ export class BackendBus {
   async #end(): Promise<void> {
     try {
       if ((await this.#store.read(`${this.#folder}/frontend`)) !== null) {
-        await writeState(this.#store, this.#folder, XenbusState.Closed);
+        await switchState(this.#store, this.#folder, XenbusState.Closed);
       }
       await this.#unwatch();
     } catch {

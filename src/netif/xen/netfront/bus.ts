@@ -4,7 +4,7 @@ import type { DomainId, Xenstore, XenstoreWatch } from '../hypervisor.ts';
 import { readNumbers } from '../keys.ts';
 import { Patience } from '../patience.ts';
 import { Serial } from '../serial.ts';
-import { parseState, readState, stateName, writeState, XenbusState } from '../xenbus-state.ts';
+import { parseState, readState, stateName, switchState, XenbusState } from '../xenbus-state.ts';
 
 /** Where the backend of a device is. */
 export interface BackendAddress {
@@ -82,7 +82,7 @@ export class FrontendBus {
     if (!this.#suspended || this.#over) return;
     this.#suspended = false;
     await this.#forgetBackend();
-    await writeState(this.#store, this.#folder, XenbusState.Initialising);
+    await switchState(this.#store, this.#folder, XenbusState.Initialising);
     this.#serial.kick();
   }
 
@@ -93,7 +93,7 @@ export class FrontendBus {
     await this.#serial.stop();
     try {
       if (this.#published && this.#backend !== null) await this.#closeInOrder(this.#backend.folder);
-      else if (await this.#exists()) await writeState(this.#store, this.#folder, XenbusState.Closed);
+      else if (await this.#exists()) await switchState(this.#store, this.#folder, XenbusState.Closed);
     } finally {
       this.#drop();
       await this.#unwatch();
@@ -111,11 +111,11 @@ export class FrontendBus {
 
   async #closeInOrder(backend: string): Promise<void> {
     const store = this.#store;
-    await writeState(store, this.#folder, XenbusState.Closing);
+    await switchState(store, this.#folder, XenbusState.Closing);
     await this.#await(backend, (state) => state >= XenbusState.Closing || state === XenbusState.Unknown);
     // From here on the backend does not use the rings.
     this.#drop();
-    await writeState(store, this.#folder, XenbusState.Closed);
+    await switchState(store, this.#folder, XenbusState.Closed);
     await this.#await(backend, (state) => state === XenbusState.Closed || state === XenbusState.Unknown);
   }
 
@@ -149,7 +149,7 @@ export class FrontendBus {
       const wasUp = this.#isUp;
       this.#drop();
       if (wasUp && theirs < XenbusState.Closing) {
-        await writeState(store, this.#folder, XenbusState.Initialising);
+        await switchState(store, this.#folder, XenbusState.Initialising);
       }
     }
     await this.#stepDown(backend, theirs);
@@ -181,7 +181,7 @@ export class FrontendBus {
   }
 
   async #move(from: XenbusState, to: XenbusState): Promise<void> {
-    if (from !== to) await writeState(this.#store, this.#folder, to);
+    if (from !== to) await switchState(this.#store, this.#folder, to);
   }
 
   /** The backend that the device names, watched; null while none is named. */
@@ -227,7 +227,7 @@ export class FrontendBus {
   /** Tells the other end, if it can be told, and lets go of xenstore. */
   async #end(): Promise<void> {
     try {
-      if (await this.#exists()) await writeState(this.#store, this.#folder, XenbusState.Closed);
+      if (await this.#exists()) await switchState(this.#store, this.#folder, XenbusState.Closed);
       await this.#unwatch();
     } catch {
       // There is a better error on its way already: the one that ended this.
