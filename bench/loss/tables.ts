@@ -1,7 +1,7 @@
 /** What the runs of `bench:loss` found, as Markdown. */
 import { BURST_FRAMES, type Cell, cellName, QUEUE_FLOOR_FRAMES, responseShare } from './cell.ts';
 import { DUELS, type DuelResult, duelName, KERNEL_BUFFERS } from './linux.ts';
-import { grids, mean, median, spread } from './report.ts';
+import { geometricMean, grids, mean, median, spread } from './report.ts';
 import { BUFFER, CONTROLLERS, type Controller, type Transfer } from './simulate.ts';
 
 const MIB = 2 ** 20;
@@ -90,7 +90,14 @@ export function linuxTables(cells: readonly Cell[], results: readonly LinuxResul
       const value = medianGoodput(results, cell, duel) / medianGoodput(results, cell, reference);
       return `${value.toFixed(2)} ± ${Math.round(spread(goodputs(results, cell, duel)) * 100)}%`;
     };
-    parts.push(`### ${duel}: × ${reference}`, grids(cells, ratio));
+    const ratios = cells.map(
+      (cell) => medianGoodput(results, cell, duel) / medianGoodput(results, cell, reference),
+    );
+    parts.push(
+      `### ${duel}: × ${reference}`,
+      `Geometric mean of all ${cells.length} cells: ${geometricMean(ratios).toFixed(2)}.`,
+      grids(cells, ratio),
+    );
   }
   const refused = results.reduce((sum, { result }) => sum + result.refused, 0);
   parts.push(

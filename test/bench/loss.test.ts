@@ -7,8 +7,9 @@ import {
   queueBytes,
   responseShare,
 } from '../../bench/loss/cell.ts';
-import { grids, markdownTable, median, spread } from '../../bench/loss/report.ts';
+import { geometricMean, grids, markdownTable, median, spread } from '../../bench/loss/report.ts';
 import { simulateCell } from '../../bench/loss/simulate.ts';
+import { merge, withSection } from '../../bench/loss/store.ts';
 
 describe('the grid of the loss table', () => {
   it('has every kind, loss and RTT once, without bursts of nothing', () => {
@@ -83,9 +84,18 @@ describe('tables', () => {
     );
   });
 
+  it('keep their place on a page, and what was not measured again', () => {
+    const page = 'a\n<!-- x -->\nold\n<!-- /x -->\nb';
+    expect(withSection(page, 'x', 'new')).toBe('a\n<!-- x -->\n\nnew\n\n<!-- /x -->\nb');
+    expect(() => withSection(page, 'y', 'new')).toThrow(/no place for y/);
+    const merged = merge(['a1', 'b1'], ['b2', 'c2'], (result) => result[0]!);
+    expect(merged).toEqual(['a1', 'b2', 'c2']);
+  });
+
   it('take the median and the spread around it', () => {
     expect(median([5, 1, 3])).toBe(3);
     expect(median([1, 2, 3, 10])).toBe(2.5);
     expect(spread([90, 100, 120])).toBeCloseTo(0.2, 10);
+    expect(geometricMean([0.5, 2, 8])).toBeCloseTo(2, 10);
   });
 });
