@@ -34,10 +34,10 @@ export type Operation =
 export class Tree {
   readonly #nodes: Map<string, Node>;
   #generation: number;
-  /** Which nodes have been looked at or changed, in a copy that a transaction works on. */
-  readonly #touched: Set<string> | null;
+  /** In a copy that a transaction works on: which nodes it has looked at or changed, and whether they were there at first. */
+  readonly #touched: Map<string, boolean> | null;
 
-  private constructor(nodes: Map<string, Node>, generation: number, touched: Set<string> | null) {
+  private constructor(nodes: Map<string, Node>, generation: number, touched: Map<string, boolean> | null) {
     this.#nodes = nodes;
     this.#generation = generation;
     this.#touched = touched;
@@ -56,14 +56,14 @@ export class Tree {
   fork(): Tree {
     const nodes = new Map<string, Node>();
     for (const [path, node] of this.#nodes) nodes.set(path, { ...node, children: new Set(node.children) });
-    return new Tree(nodes, this.#generation, new Set());
+    return new Tree(nodes, this.#generation, new Map());
   }
 
   /** Whether nothing that `fork` touched has changed here since it was made. */
   agrees(fork: Tree, since: number): boolean {
-    for (const path of fork.#touched!) {
+    for (const [path, existed] of fork.#touched!) {
       const node = this.#nodes.get(path);
-      if (node === undefined ? fork.#existedAt(path, since) : node.generation > since) return false;
+      if (node === undefined ? existed : node.generation > since) return false;
     }
     return true;
   }
@@ -120,7 +120,7 @@ export class Tree {
     const [own, ...others] = parent.permissions;
     const permissions = as === 0 ? parent.permissions : [`${own![0]}${as}`, ...others];
     const node: Node = { value: '', permissions, children: new Set(), generation: ++this.#generation };
-    this.#touched?.add(path);
+    this.#touch(path);
     this.#nodes.set(path, node);
     parent.children.add(path.slice(path.lastIndexOf('/') + 1));
     parent.generation = this.#generation;
@@ -144,7 +144,7 @@ export class Tree {
       const below = `${path}/${child}`;
       this.#drop(below, this.#nodes.get(below)!);
     }
-    this.#touched?.add(path);
+    this.#touch(path);
     this.#nodes.delete(path);
   }
 
@@ -161,14 +161,13 @@ export class Tree {
   }
 
   #look(path: string): Node | undefined {
-    this.#touched?.add(path);
+    this.#touch(path);
     return this.#nodes.get(path);
   }
 
-  /** In a fork: whether the node was there when it was made. */
-  #existedAt(path: string, since: number): boolean {
-    const node = this.#nodes.get(path);
-    return node !== undefined && node.generation <= since;
+  /** Before the node is changed. */
+  #touch(path: string): void {
+    if (this.#touched !== null && !this.#touched.has(path)) this.#touched.set(path, this.#nodes.has(path));
   }
 
   #check(node: Node, path: string, as: DomainId, wanted: 'r' | 'w'): void {
