@@ -48,6 +48,8 @@ describe.skipIf(skip !== null)(`over TAP${skip ? `: ${skip}` : ''}`, () => {
       `${offloads}`
     ];
     stackContract(`the kernel as client of our stack, ${how}`, () => overTap('server', offloads));
+    // Which end opens makes no difference to how frames are cut.
+    if (offloads === 'software') continue;
     stackContract(`our stack as client of the kernel, ${how}`, () => overTap('client', offloads), {
       blackHole: true,
     });
