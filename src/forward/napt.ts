@@ -62,6 +62,7 @@ const SOURCE_PORT = 0;
 const DESTINATION_PORT = 2;
 const IDENTIFIER = 4;
 const TRANSPORT = 8;
+const TCP_HEADER = tcpWire.HEADER;
 const ICMP_ECHO_REQUEST = 8;
 const ICMP_ECHO_REPLY = 0;
 
@@ -112,7 +113,7 @@ export class Napt {
     const transport = packet.header + packet.headerLength;
     const { bytes } = packet.frame;
     const outsideAddress = this.#outside.address?.address.w3;
-    if (outsideAddress === undefined || packet.end - transport < TRANSPORT) {
+    if (outsideAddress === undefined || !hasHeader(packet, transport)) {
       this.counters.unsupported++;
       return null;
     }
@@ -142,7 +143,7 @@ export class Napt {
     const transport = packet.header + packet.headerLength;
     const { bytes } = packet.frame;
     const { protocol } = packet;
-    if (packet.end - transport < TRANSPORT) return null;
+    if (!hasHeader(packet, transport)) return null;
     let port: number;
     if (protocol === PROTOCOL_ICMP) {
       if (isIcmpError(bytes[transport]!)) return this.#inboundError(packet, transport);
@@ -282,4 +283,9 @@ export class Napt {
     const isGood = frame.checksum === CHECKSUM_VERIFIED || complement(sum(frame.bytes, transport, end)) === 0;
     return isGood && this.#error.read(frame.bytes, transport, end) ? this.#error : null;
   }
+}
+
+/** Whether the transport header is there, as far as it is changed. */
+function hasHeader({ protocol, end }: Ipv4Packet, transport: number): boolean {
+  return end - transport >= (protocol === PROTOCOL_TCP ? TCP_HEADER : TRANSPORT);
 }

@@ -19,7 +19,7 @@ import { type Edit, Exit, Workbench } from './exit.ts';
 import { sendFragments } from './fragments.ts';
 import { Hop } from './hop.ts';
 import type { Napt } from './napt.ts';
-import { sendSegments } from './segments.ts';
+import { isCuttable, sendSegments } from './segments.ts';
 
 /** Destinations whose next hop is remembered. */
 const HOPS = 4096;
@@ -171,7 +171,14 @@ export class Ipv4Router implements Ipv4Forwarder {
     const total = end - header;
     const mayCut = (getFlagsFragment(frame.bytes, header) & DONT_FRAGMENT) === 0;
     const transport = packet.headerLength;
-    const isSegments = segmentSize > 0 && packet.protocol === PROTOCOL_TCP;
+    const isSegments = segmentSize > 0;
+    if (
+      isSegments &&
+      !(packet.protocol === PROTOCOL_TCP && isCuttable(frame.bytes, header + transport, end))
+    ) {
+      counters.discards++;
+      return;
+    }
     const longest = isSegments
       ? Math.min(total, transport + tcpWire.headerLength(frame.bytes, header + transport) + segmentSize)
       : total;

@@ -24,7 +24,7 @@ import { IPV6_HOP } from './edits.ts';
 import { Exit, Workbench } from './exit.ts';
 import { Hop } from './hop.ts';
 import { routerCounters } from './router4.ts';
-import { sendSegments } from './segments.ts';
+import { isCuttable, sendSegments } from './segments.ts';
 
 /** Destinations whose next hop is remembered. */
 const HOPS = 4096;
@@ -98,7 +98,11 @@ export class Ipv6Router implements Ipv6Forwarder {
     const { counters } = this;
     const { segmentSize } = frame;
     const total = end - header;
-    const isSegments = segmentSize > 0 && packet.protocol === PROTOCOL_TCP;
+    const isSegments = segmentSize > 0;
+    if (isSegments && !(packet.protocol === PROTOCOL_TCP && isCuttable(frame.bytes, packet.transport, end))) {
+      counters.discards++;
+      return;
+    }
     const longest = isSegments
       ? Math.min(
           total,

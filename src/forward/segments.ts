@@ -18,6 +18,13 @@ import type { Hop } from './hop.ts';
 const source = new IpAddress();
 const destination = new IpAddress();
 
+/** Whether there is a TCP header at `tcp`, with something behind it to cut. */
+export function isCuttable(bytes: Uint8Array, tcp: number, end: number): boolean {
+  if (end - tcp < tcpWire.HEADER) return false;
+  const headerLength = tcpWire.headerLength(bytes, tcp);
+  return headerLength >= tcpWire.HEADER && tcp + headerLength < end;
+}
+
 /** Leaves the TCP checksum of the packet at `bytes[at]`, TCP header `transport` behind it, to the device. */
 export function leaveChecksum(frame: Frame, at: number, transport: number): void {
   readAddresses(frame.bytes, at);
