@@ -53,7 +53,9 @@ export class FlowDuplex extends Duplex {
   /** Bytes of the write that the flow has in hand and has not called back for. */
   #writing = 0;
   #resetOnDestroy = false;
+  /** It may run on in vain when there is no timeout any more. */
   #idleTimer: NodeJS.Timeout | undefined;
+  #idleTimerMs = 0;
   #ackedAtActivity = 0;
 
   constructor(flow: Flow, options: FlowDuplexOptions = {}) {
@@ -100,14 +102,18 @@ export class FlowDuplex extends Duplex {
   /** Emits `timeout` after `timeoutMs` without traffic; 0 turns it off. The stream is not closed by it. */
   setTimeout(timeoutMs: number, onTimeout?: () => void): this {
     if (this.destroyed) return this;
-    clearTimeout(this.#idleTimer);
-    this.#idleTimer = undefined;
     if (timeoutMs > 0) {
       this.timeout = timeoutMs;
       if (onTimeout !== undefined) this.once('timeout', onTimeout);
       this.#ackedAtActivity = this.flow.stats.bytesAcked;
-      this.#idleTimer = setTimeout(() => this.#idle(), timeoutMs);
-      this.#idleTimer.unref();
+      // An HTTP server sets and clears the same delay for every request.
+      if (this.#idleTimer !== undefined && this.#idleTimerMs === timeoutMs) {
+        this.#idleTimer.refresh();
+      } else {
+        clearTimeout(this.#idleTimer);
+        this.#idleTimerMs = timeoutMs;
+        this.#idleTimer = setTimeout(() => this.#idle(), timeoutMs).unref();
+      }
     } else {
       this.timeout = undefined;
       if (onTimeout !== undefined) this.removeListener('timeout', onTimeout);
@@ -194,10 +200,11 @@ export class FlowDuplex extends Duplex {
   }
 
   #active(): void {
-    this.#idleTimer?.refresh();
+    if (this.timeout !== undefined) this.#idleTimer?.refresh();
   }
 
   #idle(): void {
+    if (this.timeout === undefined) return;
     // A peer that takes a large write slowly is not idle.
     const { bytesAcked } = this.flow.stats;
     if (this.#writing > 0 && bytesAcked !== this.#ackedAtActivity) {
