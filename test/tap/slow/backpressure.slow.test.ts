@@ -10,9 +10,9 @@ const BYTES = sizeFromEnvironment('BACKPRESSURE_MIB', 512);
 
 /**
  * How far the peak of memory of the program on the stack may be in the second half of the bytes above that in the
- * first; a part of a percent of 10 GiB.
+ * first: its garbage collector's moods, and far from the bytes that pass.
  */
-const GROWTH_MIB = 32;
+const GROWTH_MIB = 64;
 /** And what it may need at all, whatever the number of bytes; it begins with 65 MiB. */
 const MOST_MIB = 256;
 
