@@ -10,7 +10,7 @@ const [kind, seedText, countText] = process.argv.slice(2);
 const seed = Number(seedText);
 const count = Number(countText);
 if (kind === 'fuzz') {
-  const { reasons, ...rest } = fuzz(seed, count);
+  const { reasons, ...rest } = await fuzz(seed, count);
   console.log(JSON.stringify({ ...rest, reasons: Object.fromEntries(reasons) }));
 } else if (kind === 'schedules') {
   console.log(JSON.stringify(runSchedules(seed, count)));
