@@ -1,7 +1,8 @@
-import { type IpAddress, Prefix } from '../address/index.ts';
+import { IpAddress, type Prefix } from '../address/index.ts';
 import type { DnsData, DnsType } from '../dns/index.ts';
 import { reverseName } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
+import { isLinkLocal } from '../ipv6/index.ts';
 import type { StackStatistics, UdpSocket } from '../stack.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { decode, type MdnsRecord } from './message.ts';
@@ -235,8 +236,8 @@ export class Mdns {
 
   #isOnLink(text: string): boolean {
     // A link-local address has its zone behind it.
-    const address = Prefix.parse(`${text.replace(/%.*/, '')}`).address;
-    if (!address.isIpv4 && address.w0 >>> 22 === 0x3fa) return true;
+    const address = IpAddress.parse(text.replace(/%.*/, ''));
+    if (!address.isIpv4 && isLinkLocal(address)) return true;
     return this.#host.addresses().some((prefix) => prefix.contains(address));
   }
 
