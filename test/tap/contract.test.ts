@@ -1,4 +1,5 @@
-import { describe } from 'vitest';
+import { execFileSync } from 'node:child_process';
+import { afterAll, beforeAll, describe } from 'vitest';
 import { DirectStack } from '../../src/direct/index.ts';
 import { openTap } from '../../src/netif/tap/index.ts';
 import { SocketStack } from '../../src/socket/index.ts';
@@ -8,6 +9,9 @@ import { canTap } from './support/kernel-host.ts';
 const skip = canTap();
 let count = 0;
 
+/** Of this process: two runs on one machine must not answer each other. */
+const NETWORK = `198.${18 + ((process.pid >> 8) & 1)}.${process.pid & 255}`;
+
 /**
  * Our stack and the kernel's, through a TAP device of the test's own. The kernel's
  * end is in this namespace, where this process's sockets are; the addresses are
@@ -15,8 +19,8 @@ let count = 0;
  */
 async function overTap(direct: 'client' | 'server', offloads: boolean | 'software'): Promise<Network> {
   const name = `mnd${process.pid % 100_000}-${count++ % 1000}`;
-  const netif = openTap({ name, hostAddress: '198.18.93.1/24', offloads });
-  const ours = new DirectStack({ netif, ipv4: '198.18.93.2/24' });
+  const netif = openTap({ name, hostAddress: `${NETWORK}.1/24`, offloads });
+  const ours = new DirectStack({ netif, ipv4: `${NETWORK}.2/24` });
   const kernel = new SocketStack({ closeTimeoutMs: 500 });
   await ours.ready();
   const close = async (): Promise<void> => {
@@ -26,23 +30,32 @@ async function overTap(direct: 'client' | 'server', offloads: boolean | 'softwar
     return {
       client: kernel,
       server: ours,
-      clientAddress: '198.18.93.1',
-      serverAddress: '198.18.93.2',
+      clientAddress: `${NETWORK}.1`,
+      serverAddress: `${NETWORK}.2`,
       close,
     };
   }
   return {
     client: ours,
     server: kernel,
-    clientAddress: '198.18.93.2',
-    serverAddress: '198.18.93.1',
+    clientAddress: `${NETWORK}.2`,
+    serverAddress: `${NETWORK}.1`,
     // On the link, and nobody answers for it.
-    blackHole: { host: '198.18.93.99', port: 9 },
+    blackHole: { host: `${NETWORK}.99`, port: 9 },
     close,
   };
 }
 
 describe.skipIf(skip !== null)(`over TAP${skip ? `: ${skip}` : ''}`, () => {
+  // Behind the device's own route: once that is gone, its addresses are nowhere, whatever the host's default route.
+  const nowhere = ['unreachable', `${NETWORK}.0/24`, 'metric', '4242'];
+  beforeAll(() => {
+    execFileSync('ip', ['route', 'replace', ...nowhere]);
+  });
+  afterAll(() => {
+    execFileSync('ip', ['route', 'del', ...nowhere]);
+  });
+
   for (const offloads of [true, 'software', false] as const) {
     const how = { true: 'with offloads', software: 'with offloads in software', false: 'without offloads' }[
       `${offloads}`
