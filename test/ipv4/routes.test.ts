@@ -67,7 +67,7 @@ describe('paths', () => {
     expect(() => host.path('192.0.2.1')).toThrow(/ENETUNREACH.*192\.0\.2\.1/);
     expect(() => host.path(PEER, '10.0.0.77')).toThrow(/EADDRNOTAVAIL/);
     expect(() => host.path('0.0.0.0')).toThrow(/EINVAL/);
-    expect(() => host.path('2001:db8::1')).toThrow(/EINVAL/);
+    expect(() => host.path('2001:db8::1')).toThrow(/ENETUNREACH/);
     expect(() => host.path(PEER, '127.0.0.1')).toThrow(/ENETUNREACH/);
     expect(() => host.path(PEER).reserve(17, 65_516)).toThrow(/EMSGSIZE/);
   });
