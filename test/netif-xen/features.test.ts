@@ -8,9 +8,10 @@ import {
   Frame,
   type Netif,
 } from '../../src/netif/index.ts';
+import { backendFolder } from '../../src/netif/xen/index.ts';
 import { SeededRandom } from '../../src/time/index.ts';
 import { listen, numbered, send } from '../netif/helpers.ts';
-import { Lab, makePair, type PairOptions } from './pair.ts';
+import { Lab, makePair, type PairOptions, VIF } from './pair.ts';
 
 const TCP = 6;
 const UDP = 17;
@@ -36,6 +37,34 @@ function partial(frame: Frame, family: 4 | 6 = 4, protocol = TCP): void {
   frame.checksumStart = frame.start + (family === 4 ? 34 : 54);
   frame.checksumOffset = protocol === TCP ? 16 : 6;
 }
+
+it('a backend without checksums completes those of a frontend that did not ask, as Linux’s does not', async () => {
+  const lab = new Lab();
+  await lab.attach();
+  const opening = lab.openBack({ offloads: false });
+  await lab.pass(50);
+  // The frontend has not read it.
+  await lab.run(lab.dom0.store.write(`${backendFolder(VIF)}/feature-no-csum-offload`, '0'));
+  const [front, back] = await lab.run(Promise.all([lab.openFront({ offloads: true }), opening]));
+  listen(front);
+  const at = listen(back);
+  const states: number[] = [];
+  at.onFrame = ({ checksum }) => states.push(checksum);
+  for (const protocol of [TCP, UDP]) {
+    const bytes = packet(200, 4, protocol);
+    const whole = Uint8Array.from(bytes);
+    const cursor = new Frame(whole).reset(whole, 0, whole.length);
+    partial(cursor, 4, protocol);
+    completeChecksum(cursor, whole.length);
+    send(front, bytes, (frame) => partial(frame, 4, protocol));
+    front.flush();
+    await lab.pass(2);
+    expect(at.frames.at(-1)).toEqual(whole);
+  }
+  // To a stack that was promised nothing, nothing is said.
+  expect(states).toEqual([CHECKSUM_NONE, CHECKSUM_NONE]);
+  expect(back.counters.rxErrors).toBe(0);
+});
 
 /** Each end as the sender. */
 const WAYS: [string, (pair: { front: Netif; back: Netif }) => [Netif, Netif]][] = [

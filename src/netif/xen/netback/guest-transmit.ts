@@ -1,3 +1,4 @@
+import { completeChecksum } from '../../complete.ts';
 import { ETHERNET_HEADER, Frame, type NetifCounters, type NetifHandler } from '../../netif.ts';
 import { describeChecksum } from '../headers.ts';
 import { COPY_OKAY, type GrantCopier, type Grants, type LocalMemory, PAGE_SIZE } from '../hypervisor.ts';
@@ -324,11 +325,15 @@ export class GuestTransmit {
     }
   }
 
-  /** Sets the offload state; false if the flags say what the packet is not. Flags for what was not offered mean nothing. */
+  /** Sets the offload state; false if the flags say what the packet is not. */
   #describe(frame: Frame, flags: number, segmentSize: number): boolean {
     const { checksum, segmentation } = this.#promises;
     if (segmentation) frame.segmentSize = segmentSize;
-    if (!checksum) return true;
-    return describeChecksum(frame, (flags & TX_CSUM_BLANK) !== 0, (flags & TX_DATA_VALIDATED) !== 0);
+    const isBlank = (flags & TX_CSUM_BLANK) !== 0;
+    if (checksum) return describeChecksum(frame, isBlank, (flags & TX_DATA_VALIDATED) !== 0);
+    // Linux's frontend leaves checksums out of IPv4 packets whatever the backend says (no-csum-offload).
+    if (isBlank && !describeChecksum(frame, true, false)) return false;
+    completeChecksum(frame, frame.end);
+    return true;
   }
 }
