@@ -30,7 +30,7 @@ export const PATH_NOTE =
 export function virtualTables(cells: readonly Cell[], results: readonly VirtualResult[]): string {
   const seeds = new Set(results.map(({ seed }) => seed)).size;
   const parts = [
-    `Goodput as a share of what the link allows after loss, mean of ${seeds} seeds; in brackets what the ` +
+    `Goodput as a share of what the link allows after loss, ${seeds === 1 ? 'one seed' : `mean of ${seeds} seeds`}; in brackets what the ` +
       `controller's response function gives.`,
   ];
   for (const controller of CONTROLLERS) {
@@ -87,15 +87,14 @@ export function linuxTables(cells: readonly Cell[], results: readonly LinuxResul
   parts.push(`### ${reference}: Mbit/s`, grids(cells, absolute));
   for (const duel of ours) {
     const ratio = (cell: Cell): string => {
-      const value = medianGoodput(results, cell, duel) / medianGoodput(results, cell, reference);
-      return `${value.toFixed(2)} ± ${Math.round(spread(goodputs(results, cell, duel)) * 100)}%`;
+      return `${ratioOf(cell).toFixed(2)} ± ${Math.round(spread(goodputs(results, cell, duel)) * 100)}%`;
     };
-    const ratios = cells.map(
-      (cell) => medianGoodput(results, cell, duel) / medianGoodput(results, cell, reference),
-    );
+    const ratioOf = (cell: Cell): number =>
+      medianGoodput(results, cell, duel) / medianGoodput(results, cell, reference);
+    const lossy = cells.filter(({ loss }) => loss > 0).map(ratioOf);
     parts.push(
       `### ${duel}: × ${reference}`,
-      `Geometric mean of all ${cells.length} cells: ${geometricMean(ratios).toFixed(2)}.`,
+      `Of the ${lossy.length} cells with loss: geometric mean ${geometricMean(lossy).toFixed(2)}, median ${median(lossy).toFixed(2)}.`,
       grids(cells, ratio),
     );
   }
