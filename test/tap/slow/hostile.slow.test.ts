@@ -23,6 +23,8 @@ type Counts = Record<string, number>;
 interface Attack {
   readonly name: string;
   readonly command: (our: Ours) => string[];
+  /** How long it lasts; {@link ATTACK_S} by default. */
+  readonly seconds?: number;
   /** Section and counter that has grown by `least`. */
   readonly tells?: readonly [section: string, counter: string, least: number];
 }
@@ -81,6 +83,8 @@ const ATTACKS: readonly Attack[] = [
   { name: 'ndpexhaust26', command: ({ device, v6 }) => ['atk6-ndpexhaust26', '-r', device, v6] },
   {
     name: 'fragmentation6',
+    // It waits for an answer after each of its packets.
+    seconds: 4,
     command: ({ device, v6 }) => ['atk6-fragmentation6', device, v6],
     tells: ['ip6', 'ip6ReasmReqds', 1],
   },
@@ -208,11 +212,11 @@ describe.skipIf(skip !== null)(`a hostile link${skip === null ? '' : ` (${skip})
 
   it.each(ATTACKS.map((attack) => [attack.name, attack] as const))(
     '%s: traffic goes on, within all limits',
-    async (_, { command, tells }) => {
+    async (_, { command, seconds = ATTACK_S, tells }) => {
       const [section, counter, least] = tells ?? ['ip6', 'ip6InReceives', 0];
       const before = counts(section)[counter]!;
       const roundsBefore = flows.map(({ rounds }) => rounds);
-      await host.exec('timeout', ['-s', 'KILL', `${ATTACK_S}`, ...command(our)], {
+      await host.exec('timeout', ['-s', 'KILL', `${seconds}`, ...command(our)], {
         allowFailure: true,
         timeout: 20_000,
       });
