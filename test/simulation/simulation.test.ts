@@ -9,7 +9,8 @@ describe('the simulator', () => {
       const { violations } = await simulate(seed);
       expect(violations, `replay: npx tsx test/simulation/run.ts --verbose ${seed}`).toEqual([]);
     }
-  });
+    // Some seconds of work, and more where others work too.
+  }, 90_000);
 
   it('does the same for the same seed', async () => {
     for (let seed = 1000; seed < 1020; seed++) {
