@@ -116,6 +116,8 @@ const ATTACKS: readonly Attack[] = [
     } as const;
     return {
       name: `hostile.py ${kind}`,
+      // It ends by itself; this is for the interpreter to start.
+      seconds: 15,
       command: ({ device, v4, mac }) => [
         'python3',
         HOSTILE,
