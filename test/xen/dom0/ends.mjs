@@ -208,8 +208,9 @@ export async function checkEnd(role, driver) {
       );
       try {
         await sleep(500);
-        // A backend's module is in use for as long as it has a device.
-        if (role === 'front') await run('sh', '-c', `echo vif-0-0 > /sys/bus/xen-backend/drivers/vif/unbind`);
+        // The module is in use for as long as it has a device.
+        const [bus, device] = role === 'front' ? ['xen-backend', 'vif-0-0'] : ['xen', 'vif-0'];
+        await run('sh', '-c', `echo ${device} > /sys/bus/${bus}/drivers/vif/unbind`);
         await run('rmmod', driver);
         await flood;
         await sleep(500);
