@@ -37,6 +37,8 @@ import {
 
 /** Destinations whose paths are shared; a path that falls out lives on with its connections. */
 const PATHS = 256;
+/** A power of two. */
+const ASKED = 1024;
 const LOCALHOST = IpAddress.parse('127.0.0.1');
 /** RFC 1112 §6.1: multicast stays on the link unless the application says otherwise. */
 const MULTICAST_TTL = 1;
@@ -115,6 +117,8 @@ export class Ipv4 implements LinkReceiver, WayFinder {
   readonly #protocols: (IpProtocol | undefined)[] = new Array(256).fill(undefined);
   readonly #registered: IpProtocol[] = [];
   readonly #paths = new Map<number, Ipv4Path>();
+  /** Destinations asked for lately, by hash. */
+  readonly #asked = new Int32Array(ASKED);
   readonly #packet = new Ipv4Packet();
   readonly #error = new Undeliverable();
   #errors: ErrorSender | null = null;
@@ -239,6 +243,12 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     }
     const path = new Ipv4Path(this.egress, this, from, destination.copy());
     if (!path.routed) throw new NetError('ENETUNREACH', { syscall: 'connect', address: `${destination}` });
+    // Kept from the second time on: the answers to a flood from made-up addresses leave nothing behind.
+    const slot = destination.hash() & (ASKED - 1);
+    if (this.#asked[slot] !== destination.w3) {
+      this.#asked[slot] = destination.w3;
+      return path;
+    }
     this.#paths.delete(destination.w3);
     if (this.#paths.size >= PATHS) this.#paths.delete(this.#paths.keys().next().value!);
     this.#paths.set(destination.w3, path);

@@ -57,9 +57,14 @@ describe('paths', () => {
     expect(`${host.path('127.0.0.1', US).source}`).toBe(US);
   });
 
-  it('are shared by those who go the same way', () => {
+  it('are shared by those who go the same way, from the second on: a flood of strangers leaves none', () => {
     const host = createHost();
-    expect(host.path(PEER)).toBe(host.path(PEER, US));
+    const first = host.path(PEER);
+    const second = host.path(PEER, US);
+    expect(second).not.toBe(first);
+    expect(host.path(PEER)).toBe(second);
+    for (let i = 0; i < 2000; i++) host.path(`10.0.0.${(i % 200) + 20}`);
+    expect(host.path(PEER).source.toString()).toBe(US);
   });
 
   it('refuse with the code that applies', () => {
