@@ -67,7 +67,7 @@ describe.skipIf(canTap() !== null).each([
     }
   }, 180_000);
 
-  it('is all of it', async () => {
+  it.concurrent('is all of it', async () => {
     const ends = await tshark(
       pcap,
       '-Y',
@@ -80,16 +80,16 @@ describe.skipIf(canTap() !== null).each([
     expect(new Set(ends.trim().split('\n')).size).toBeGreaterThanOrEqual(303);
   });
 
-  it('is well formed', async () => {
+  it.concurrent('is well formed', async () => {
     expect(await tshark(pcap, '-Y', '_ws.malformed || _ws.short')).toBe('');
   });
 
-  it('has no bad checksum', async () => {
+  it.concurrent('has no bad checksum', async () => {
     const bad = ['ip', 'tcp', 'udp', 'icmp'].map((protocol) => `${protocol}.checksum.status == "Bad"`);
     expect(await tshark(pcap, '-Y', bad.join(' || '))).toBe('');
   });
 
-  it('has no expert error', async () => {
+  it.concurrent('has no expert error', async () => {
     expect(await tshark(pcap, '-Y', '_ws.expert.severity == "Error"')).toBe('');
   });
 });
