@@ -111,8 +111,9 @@ describe.skipIf(skip !== null)('IPv6 with the kernel at the other end', () => {
     expect(large.stdout).toContain(' 0% packet loss');
     expect(count(stack, 'ip6', 'ip6ReasmOKs')).toBe(3);
     expect(count(stack, 'ip6', 'ip6OutFragOKs')).toBe(3);
-    // The kernel answers itself as well, and `ping` ends when enough answers have come from anyone.
-    const all = await host.exec('ping', ['-6', '-c', '5', '-i', '0.2', `ff02::1%${host.device}`], {
+    // The kernel answers itself as well, and `ping` ends when enough answers have come from anyone. It asks
+    // from its link-local address only when that is not tentative any more, so more than a second is needed.
+    const all = await host.exec('ping', ['-6', '-c', '15', '-i', '0.2', `ff02::1%${host.device}`], {
       allowFailure: true,
     });
     expect(all.stdout).toContain(`${stack.network.ipv6!.link.linkLocal()}`);
