@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canTap } from '../support/kernel-host.ts';
 import { RunningServer, SERVER, writeRandomFile } from './running-server.ts';
 
-const SIZE = 12 * 2 ** 20;
+const SIZE = 24 * 2 ** 20;
 
 let folder: string;
 let sha256: string;
