@@ -96,8 +96,6 @@ class Client {
       intervals: this.#intervals,
       own,
       peer,
-      knowsRetransmits,
-      congestionControl: null,
     };
     listener.finished(report);
     return report;

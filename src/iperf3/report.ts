@@ -21,7 +21,4 @@ export interface TestReport {
   readonly intervals: readonly Interval[];
   readonly own: Measured;
   readonly peer: EndResults;
-  /** Whether this end's stack tells of retransmissions. */
-  readonly knowsRetransmits: boolean;
-  readonly congestionControl: string | null;
 }

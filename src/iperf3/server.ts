@@ -145,8 +145,6 @@ class ServerTest {
       intervals: this.#intervals,
       own,
       peer,
-      knowsRetransmits,
-      congestionControl: null,
     };
     listener.finished(report);
     await inTime(this.#options.clock, [control.readState()], 'the end');
