@@ -16,6 +16,7 @@ import { KeepAlive } from './keepalive.ts';
 import type { ListenSocket } from './listener.ts';
 import * as options from './options.ts';
 import { Receiver } from './receiver.ts';
+import { markOversizedLost } from './repair.ts';
 import type { Segment } from './segment.ts';
 import { type Emitter, Sender, STALLED } from './sender.ts';
 import type { State } from './state.ts';
@@ -222,7 +223,7 @@ export class Connection implements Endpoint, Emitter {
     if (this.error !== null) throw this.error;
     if (this.sender.finQueued || this.state === states.CLOSED) throw this.#failure('EPIPE', 'write');
     if (this.sender.drained) this.#beginWaiting();
-    this.sender.checkApplicationLimited(this.host.now);
+    this.sender.checkApplicationLimited(this.host);
     this.sender.queue.push(data);
     this.host.schedule(this);
   }
@@ -332,11 +333,11 @@ export class Connection implements Endpoint, Emitter {
       else if (this.receiver.ackNow && this.state === states.SYN_RECEIVED) this.#sendAck();
       // The answer to data that came with the SYN need not wait for the handshake (RFC 7413 §4.2.2).
       if (this.state === states.SYN_RECEIVED && this.fastOpen === 'accepted' && !this.synPending) {
-        if (this.sender.output(this.host.now, this, this.selective) === STALLED) this.host.stall(this);
+        if (this.sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
       }
     } else {
       this.updateSegment();
-      if (this.sender.output(this.host.now, this, this.selective) === STALLED) this.host.stall(this);
+      if (this.sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
       this.#acknowledge();
     }
     this.#rearm();
@@ -405,7 +406,7 @@ export class Connection implements Endpoint, Emitter {
     const { sender, receiver, ecn } = this;
     if (ecn.receive(segment)) receiver.ackNow = true;
     if (ecn.mustReduce(segment, sender.next)) {
-      sender.recovery.onCongestionMark(sender.una, sender.next, this.host.now);
+      sender.recovery.onCongestionMark(sender.una, sender.next, this.host);
     }
   }
 
@@ -433,7 +434,7 @@ export class Connection implements Endpoint, Emitter {
     const { segmentation } = path.transmit;
     const room = Math.min(segmentation - ETHERNET_HEADER, 0xffff) - path.headerLength - HEADER - optionBytes;
     sender.largeSegment = segmentation > 0 ? room - (room % sender.segment) : 0;
-    if (hasShrunk) sender.onPathShrunk();
+    if (hasShrunk) markOversizedLost(sender);
   }
 
   // ---------------------------------------------------------------- time

@@ -1,3 +1,4 @@
+import type { Moment } from '../time/clock.ts';
 import type { Random } from '../time/random.ts';
 import type { TimerWheel } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
@@ -8,7 +9,7 @@ import type { Delivery } from './recovery/scoreboard.ts';
 import type { SegmentPool } from './recovery/segment-pool.ts';
 
 /** What all connections of a stack share. `TcpLayer` is it. */
-export interface TcpHost {
+export interface TcpHost extends Moment {
   /** Clock time in ms as of the present batch, timer or call. */
   readonly now: number;
   readonly timers: TimerWheel;

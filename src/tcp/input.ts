@@ -2,6 +2,7 @@
  * SEGMENT ARRIVES (RFC 9293 §3.10.7.3 and .4), in the order of the RFC, with the
  * additions of RFC 7323 (timestamps), RFC 5961 (blind attacks) and RFC 2883.
  */
+import { takeAck } from './acknowledgment.ts';
 import type { Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
 import { establish, takeFastOpenAnswer, takeSyn } from './handshake.ts';
@@ -231,13 +232,14 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
   const previous = sender.una;
   connection.takeMarks(segment);
   const echoOld = echoesOlder(connection, segment);
-  const moved = sender.onAck(
+  const moved = takeAck(
+    sender,
     segment,
     host.delivery,
     connection.selective,
     echoOld,
     echoRtt(connection, segment),
-    host.now,
+    host,
   );
   if (sender.una !== previous) {
     connection.waitingSince = host.now;

@@ -1,3 +1,5 @@
+import type { Moment } from '../time/index.ts';
+
 /** The timer's granule: what may be sent ahead of the pacing rate, ms. */
 const CREDIT_MS = 1;
 /** Segments that go without pacing: the initial window (RFC 6928 §4). */
@@ -14,14 +16,14 @@ export class Pacer {
   #at = 0;
 
   /** When something may go, at `rate` bytes per ms (0: unpaced); `now` or earlier if it may at once. */
-  readyAt(now: number, rate: number, segment: number): number {
+  readyAt({ now }: Moment, rate: number, segment: number): number {
     if (this.#ahead === 0 || rate === 0) return now;
     // A short burst goes at once: what an application writes now and then is never held back.
     const held = this.#left(now, rate) - BURST * segment;
     return now + held / rate - CREDIT_MS;
   }
 
-  onSent(bytes: number, now: number, rate: number): void {
+  onSent(bytes: number, { now }: Moment, rate: number): void {
     this.#ahead = rate > 0 ? this.#left(now, rate) + bytes : 0;
     this.#at = now;
   }

@@ -2,6 +2,7 @@
 import type { Connection } from './connection.ts';
 import { GIVE_UP, PROBE } from './keepalive.ts';
 import { PathProbe } from './path-probe.ts';
+import { sendLossProbe } from './repair.ts';
 import { advance, distance } from './sequence.ts';
 import * as states from './state.ts';
 import { trace } from './trace.ts';
@@ -30,7 +31,7 @@ export function onDeadline(connection: Connection): void {
   host.touch();
   const { now } = host;
   const { recovery } = sender;
-  sender.checkApplicationLimited(now);
+  sender.checkApplicationLimited(host);
   if (now >= connection.finTimeoutAt) {
     connection.finish();
     return;
@@ -45,15 +46,15 @@ export function onDeadline(connection: Connection): void {
     receiver.ackDeadline = NEVER;
     receiver.interactive = false;
   }
-  if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, now);
+  if (now >= recovery.reorderAt) recovery.onReorderingTimeout(sender.una, sender.next, host);
   if (now >= recovery.probeAt && recovery.probeAt <= recovery.timeoutAt) {
     trace(connection, 'probe');
-    sender.sendLossProbe(now, connection, connection.selective);
+    sendLossProbe(sender, host, connection, connection.selective);
   } else if (now >= recovery.timeoutAt) {
     onRetransmissionTimeout(connection, now);
   }
   if (connection.isOver) return;
-  if (now >= sender.persistAt) onPersistTimeout(connection, now);
+  if (now >= sender.persistAt) onPersistTimeout(connection);
   if (connection.isOver) return;
   if (now >= connection.keepAlive.at) onKeepAlive(connection, now);
   if (!connection.isOver) connection.output();
@@ -72,7 +73,7 @@ function onRetransmissionTimeout(connection: Connection, now: number): void {
     return;
   }
   suspectPath(connection, now);
-  recovery.onTimeout(sender.una, sender.next, now);
+  recovery.onTimeout(sender.una, sender.next, host);
   trace(connection, 'timeout');
 }
 
@@ -86,7 +87,7 @@ function onSynTimeout(connection: Connection, now: number): void {
   }
   if (recovery.scoreboard.count > 0) {
     // An early answer (Fast Open) waits for the same ACK.
-    recovery.onTimeout(connection.sender.una, connection.sender.next, now);
+    recovery.onTimeout(connection.sender.una, connection.sender.next, host);
   } else {
     recovery.retries++;
     recovery.backoffs++;
@@ -113,10 +114,10 @@ function suspectPath(connection: Connection, now: number): void {
   connection.updateSegment();
 }
 
-function onPersistTimeout(connection: Connection, now: number): void {
-  const { sender, config } = connection;
+function onPersistTimeout(connection: Connection): void {
+  const { sender, config, host } = connection;
   if (sender.persistRetries >= config.dataRetries) connection.giveUp();
-  else sender.sendWindowProbe(now, connection, connection.selective);
+  else sender.sendWindowProbe(host, connection, connection.selective);
 }
 
 function onKeepAlive(connection: Connection, now: number): void {

@@ -1,3 +1,4 @@
+import type { Moment } from '../time/index.ts';
 import { atOrAfter } from './sequence.ts';
 
 /** RFC 7661 §4.2: the pipeACK sampling period is this many round trips, and a second at least. */
@@ -59,18 +60,25 @@ export class WindowValidation {
   }
 
   /** SND.UNA has moved on by `bytes`; called after the ACK was taken. */
-  acknowledged(bytes: number, una: number, next: number, pipe: number, rttMs: number, now: number): void {
+  acknowledged(
+    bytes: number,
+    una: number,
+    next: number,
+    pipe: number,
+    time: Moment,
+    rtt: { readonly smoothedMs: number },
+  ): void {
     if (this.#limited && atOrAfter(una, this.#limitedEnd)) this.#limited = false;
     this.#roundBytes += bytes;
     if (this.#hasRound && !atOrAfter(una, this.#roundEnd)) return;
-    if (this.#hasRound) this.#sample(rttMs, now);
+    if (this.#hasRound) this.#sample(time.now, rtt.smoothedMs);
     this.#hasRound = true;
     this.#roundEnd = next;
     this.#roundBytes = 0;
     this.#peak = pipe;
   }
 
-  #sample(rttMs: number, now: number): void {
+  #sample(now: number, rttMs: number): void {
     if (now - this.#periodAt >= Math.max(PERIOD_ROUNDS * rttMs, LEAST_PERIOD_MS)) {
       this.#previous = this.#recent;
       this.#recent = -1;
@@ -80,7 +88,7 @@ export class WindowValidation {
   }
 
   /** True once, when the window has not been used for five minutes (RFC 7661 §4.4.3). */
-  isStale(now: number): boolean {
+  isStale({ now }: Moment): boolean {
     if (Number.isNaN(this.#unusedSince)) this.#unusedSince = now;
     if (now - this.#unusedSince < NON_VALIDATED_MS) return false;
     this.#unusedSince = now;

@@ -6,6 +6,15 @@ export interface Alarm {
 }
 
 /**
+ * The time of a batch, a timer or a call, by reference: a number with a fraction
+ * that is handed to a function, unless that is inlined, is an object on the heap.
+ */
+export interface Moment {
+  /** Clock time, ms. */
+  readonly now: number;
+}
+
+/**
  * Time as the stack sees it. Everything that waits or measures takes a `Clock`,
  * so a network can run on virtual time, the same way every time.
  */

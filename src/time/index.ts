@@ -1,4 +1,4 @@
-export type { Alarm, Clock } from './clock.ts';
+export type { Alarm, Clock, Moment } from './clock.ts';
 export { EventHeap, type HeapItem } from './heap.ts';
 export { CryptoRandom, type Random, randomBelow, randomFraction, SeededRandom } from './random.ts';
 export { RealClock } from './real.ts';

@@ -127,7 +127,9 @@ class Rounds {
     const { bbr, scoreboard } = this;
     const count = Math.max(1, Math.floor((bbr.window - this.inFlight) / SEGMENT));
     for (let i = 0; i < count; i++, this.#next += SEGMENT) {
-      scoreboard.push(this.#next, this.#next + SEGMENT, this.now + (i * rttMs) / (count + 1));
+      scoreboard.push(this.#next, this.#next + SEGMENT, {
+        now: this.now + (i * rttMs) / (count + 1),
+      });
     }
     const end = this.now + rttMs;
     const arrives = Math.min(count, capacity);

@@ -20,7 +20,7 @@ class Trace {
   #next = 0;
 
   send(at: number, bytes = SEGMENT): void {
-    this.scoreboard.push(this.#next, this.#next + bytes, at);
+    this.scoreboard.push(this.#next, this.#next + bytes, { now: at });
     this.#next += bytes;
   }
 
@@ -191,13 +191,13 @@ describe('delivery rate samples (draft-ietf-ccwg-bbr §4.1)', () => {
   it('cost nothing where nobody asks for them', () => {
     const pool = new SegmentPool();
     const scoreboard = new Scoreboard(pool);
-    for (let i = 0; i < 1000; i++) scoreboard.push(i * 1000, (i + 1) * 1000, i);
+    for (let i = 0; i < 1000; i++) scoreboard.push(i * 1000, (i + 1) * 1000, { now: i });
     expect(pool.delivered.length).toBe(0);
     // From here on they are kept, for all records.
     const trace = new Scoreboard(pool, new Trace().rate);
-    trace.push(0, 1000, 0);
+    trace.push(0, 1000, { now: 0 });
     expect(pool.delivered.length).toBe(pool.sequence.length);
-    for (let i = 1; i < 2000; i++) trace.push(i * 1000, (i + 1) * 1000, i);
+    for (let i = 1; i < 2000; i++) trace.push(i * 1000, (i + 1) * 1000, { now: i });
     expect(pool.txInFlight.length).toBe(pool.sequence.length);
   });
 });

@@ -1,3 +1,4 @@
+import type { Moment } from '../../time/index.ts';
 import { after } from '../sequence.ts';
 import type { RttEstimator } from './rtt.ts';
 import type { Delivery, Scoreboard } from './scoreboard.ts';
@@ -30,11 +31,11 @@ export class Rack {
   }
 
   /** RFC 8985 §6.2 steps 1–3. */
-  update(delivery: Delivery, now: number, rtt: RttEstimator, una: number): void {
+  update(delivery: Delivery, time: Moment, rtt: RttEstimator, una: number): void {
     if (!after(this.#dsackRound, una)) this.#dsackRoundOpen = false;
     if (delivery.reorderedBytes > 0) this.reorderingSeen = true;
     if (delivery.latestSentAt < 0) return;
-    const sample = now - delivery.latestSentAt;
+    const sample = time.now - delivery.latestSentAt;
     // An answer faster than any before is to the original, not to its retransmission.
     if (delivery.latestRetransmitted && sample < rtt.minimumMs) return;
     this.#rttMs = sample;
@@ -74,7 +75,7 @@ export class Rack {
    * while no reordering was seen. Returns in how many ms the next segment will
    * be found lost unless it is delivered; 0 if none is in question.
    */
-  detect(scoreboard: Scoreboard, now: number, rtt: RttEstimator, urgent: boolean): number {
+  detect(scoreboard: Scoreboard, time: Moment, rtt: RttEstimator, urgent: boolean): number {
     if (this.#sentAt < 0) return 0;
     const pool = this.#pool;
     const waitMs = this.#rttMs + this.#windowMs(rtt, urgent);
@@ -86,7 +87,7 @@ export class Rack {
       const sentBefore =
         sentAt < this.#sentAt || (sentAt === this.#sentAt && after(this.#end, pool.end[id]!));
       if (!sentBefore) return 0;
-      const remaining = sentAt + waitMs - now;
+      const remaining = sentAt + waitMs - time.now;
       if (remaining > 0) return remaining;
       const next = pool.next[id]!;
       scoreboard.markLost(id);

@@ -1,12 +1,15 @@
+import type { Moment } from '../../time/index.ts';
 import type { TcpConfig } from '../config.ts';
 import type { AckSample, Congestion } from '../congestion/congestion.ts';
-import { after, atOrAfter, before, distance } from '../sequence.ts';
+import { atOrAfter, before, distance } from '../sequence.ts';
+import { countDuplicates, detect, markFirstLost } from './detect.ts';
 import { LOSS_REPAIRED, LossProbe } from './loss-probe.ts';
 import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
 import { RttEstimator } from './rtt.ts';
 import { type Delivery, Scoreboard } from './scoreboard.ts';
-import { NONE, RETRANSMITTED, type SegmentPool } from './segment-pool.ts';
+import type { SegmentPool } from './segment-pool.ts';
+import { judgeTimeout, takeDuplicateReports, undo } from './spurious.ts';
 
 /** No loss is being repaired. */
 export const OPEN = 0;
@@ -50,40 +53,42 @@ export class Recovery {
   readonly scoreboard: Scoreboard;
   readonly rtt: RttEstimator;
   readonly congestion: Congestion;
-  readonly #rack: Rack;
+  readonly rack: Rack;
   readonly #rate = new ProportionalRate();
-  readonly #config: TcpConfig;
+  readonly config: TcpConfig;
 
   phase: typeof OPEN | typeof FAST | typeof LOSS = OPEN;
   /** RecoveryPoint: recovery ends when SND.UNA reaches it. */
-  #end = 0;
+  end = 0;
+  /** Whether `end` says anything: a recovery has been, and SND.UNA has not passed it (after 2^31 bytes it would lie ahead again). */
+  endKnown = false;
   /** Consecutive timeouts: the exponent of the back-off. */
   backoffs = 0;
   /** Timeouts since the peer was last heard of: for giving up. */
   retries = 0;
-  #duplicateAcks = 0;
+  duplicateAcks = 0;
   /** Bytes that duplicate ACKs tell of where there are no SACK blocks. */
-  #presumed = 0;
+  presumed = 0;
   /** In flight when the present row of duplicate ACKs began. */
-  #presumable = 0;
+  presumable = 0;
 
   /** When the first retransmission of this recovery went out (RFC 3522); Infinity before it. */
   firstRetransmitAt = NEVER;
   /** It is not decided yet whether the latest timeout was right (F-RTO). */
-  #isJudging = false;
-  #timedOutAt = 0;
+  isJudging = false;
+  timedOutAt = 0;
   /** SND.UNA at the latest timeout. */
   #timedOutUna = 0;
   /** New data goes out before lost segments are repeated (F-RTO step 2b). */
   holdsRepair = false;
   /** The latest reduction may be taken back, also some time after its recovery. */
-  #canUndo = false;
+  canUndo = false;
   /** Bytes sent again in the latest recovery and not reported as duplicates. */
-  #undoBytes = 0;
+  undoBytes = 0;
   /** SND.UNA when it began: a report of what lies below is about something else. */
-  #undoFloor = 0;
+  undoFloor = 0;
 
-  readonly #probe = new LossProbe();
+  readonly probe = new LossProbe();
 
   /** When the retransmission, the loss probe, the reordering timer is due. */
   timeoutAt = NEVER;
@@ -103,27 +108,27 @@ export class Recovery {
     this.scoreboard = new Scoreboard(pool, congestion.rate);
     this.rtt = new RttEstimator(config.initialRtoMs, config.minRtoMs, config.maxRtoMs);
     this.congestion = congestion;
-    this.#rack = new Rack(pool);
-    this.#config = config;
+    this.rack = new Rack(pool);
+    this.config = config;
   }
 
   /** Bytes believed to be in the network (RFC 6675 "pipe"). */
   pipe(una: number, next: number): number {
     const { sackedBytes, lostBytes } = this.scoreboard;
-    return Math.max(0, distance(next, una) - sackedBytes - lostBytes - this.#presumed);
+    return Math.max(0, distance(next, una) - sackedBytes - lostBytes - this.presumed);
   }
 
   /** A report may come of what was sent again (RFC 8985 §7.4, RFC 2883), also with nothing in flight. */
   get awaitsReport(): boolean {
-    return this.#probe.isOutstanding || (this.#canUndo && this.#undoBytes > 0);
+    return this.probe.isOutstanding || (this.canUndo && this.undoBytes > 0);
   }
 
   get reorderingSeen(): boolean {
-    return this.#rack.reorderingSeen;
+    return this.rack.reorderingSeen;
   }
 
   get probes(): number {
-    return this.#probe.sent;
+    return this.probe.sent;
   }
 
   /** The nearest of the three deadlines. */
@@ -131,7 +136,7 @@ export class Recovery {
     return Math.min(this.timeoutAt, this.probeAt, this.reorderAt);
   }
 
-  onAck(event: AckEvent, delivery: Delivery, now: number): void {
+  onAck(event: AckEvent, delivery: Delivery, time: Moment): void {
     const { una, next } = event;
     // RFC 3465 §2.3: after a timeout, without SACK, an ACK may cover what had arrived long before. It is
     // known what was not sent again, so that the rest need not be limited to one segment.
@@ -139,7 +144,7 @@ export class Recovery {
     const { spuriousRecoveries } = this;
     // A repaired hole acknowledges what lay above it for long: no sample from such an ACK (RFC 6298 §3).
     if (event.acknowledged > 0 && delivery.isAmbiguous) delivery.sampleSentAt = -1;
-    if (delivery.sampleSentAt >= 0) this.rtt.sample(now - delivery.sampleSentAt);
+    if (delivery.sampleSentAt >= 0) this.rtt.sample(time.now - delivery.sampleSentAt);
     // Retransmitted segments tell nothing by themselves (Karn); an echoed timestamp does.
     // But not where the peer had it twice: the echo may be the first one's.
     else if (event.acknowledged > 0 && event.echoRttMs >= 0 && event.duplicateBytes === 0) {
@@ -150,25 +155,25 @@ export class Recovery {
       // Only a sample says that the backed-off timeout is no longer needed (RFC 6298 §5, note to 5.7).
       if (delivery.sampleSentAt >= 0 || event.echoRttMs >= 0) this.backoffs = 0;
     }
-    if (delivery.delivered > 0) this.#probe.onDelivered();
-    if (event.selective && this.#config.rack) this.#rack.update(delivery, now, this.rtt, una);
+    if (delivery.delivered > 0) this.probe.onDelivered();
+    if (event.selective && this.config.rack) this.rack.update(delivery, time, this.rtt, una);
     // No retransmission is under way any more whose echo could be mistaken.
     if (this.phase === OPEN && this.scoreboard.repeatedBytes === 0) this.firstRetransmitAt = NEVER;
-    this.#onDuplicateReports(event);
-    this.#countDuplicates(event, delivery);
+    takeDuplicateReports(this, event);
+    countDuplicates(this, event, delivery);
 
-    if (this.phase === LOSS && this.#isJudging) this.#judgeTimeout(event, delivery);
+    if (this.phase === LOSS && this.isJudging) judgeTimeout(this, event, delivery);
     if (this.phase !== OPEN) this.#progress(event, delivery);
     const lostBefore = this.scoreboard.lostBytes;
-    this.#detect(event, now);
+    detect(this, event, time);
     const foundLoss = this.scoreboard.lostBytes > lostBefore;
     // Also what was found lost above the recovery point while a recovery was on.
-    if (this.phase === OPEN && this.scoreboard.lostBytes > 0) this.#enterFast(una, next, now);
-    this.#endProbe(event, now);
+    if (this.phase === OPEN && this.scoreboard.lostBytes > 0) this.#enterFast(una, next, time);
+    this.#endProbe(event, time);
 
     const { congestion } = this;
     if (congestion.controlsRecovery) {
-      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, now, 0));
+      if (delivery.delivered > 0) congestion.onAck(this.#sample(event, delivery, time, 0));
     } else if (this.phase === FAST) {
       const safe = event.acknowledged > 0 && !foundLoss;
       congestion.window = this.#rate.windowAfter(
@@ -180,9 +185,9 @@ export class Recovery {
       );
     } else if (this.#mayGrow(event, delivery) && (event.limited || this.phase === LOSS)) {
       const wasRight = wasLoss && spuriousRecoveries === this.spuriousRecoveries;
-      congestion.onAck(this.#sample(event, delivery, now, wasRight ? delivery.arrivedBefore : 0));
+      congestion.onAck(this.#sample(event, delivery, time, wasRight ? delivery.arrivedBefore : 0));
     }
-    this.#restartTimers(event, delivery.delivered > 0, now);
+    this.#restartTimers(event, delivery.delivered > 0, time);
   }
 
   /**
@@ -190,89 +195,28 @@ export class Recovery {
    * on a path that is known to reorder what they tell of was delivered like any other.
    */
   #mayGrow(event: AckEvent, delivery: Delivery): boolean {
-    return event.acknowledged > 0 || (delivery.delivered > 0 && this.#rack.reorderingSeen);
+    return event.acknowledged > 0 || (delivery.delivered > 0 && this.rack.reorderingSeen);
   }
 
   /** The peer echoes a mark of the path (RFC 3168 §6.1.2); during a recovery the window is reduced already. */
-  onCongestionMark(una: number, next: number, now: number): void {
+  onCongestionMark(una: number, next: number, time: Moment): void {
     if (this.phase !== OPEN) return;
     this.congestionMarks++;
-    this.#canUndo = false;
+    this.canUndo = false;
     this.congestion.save();
-    this.congestion.onCongestionMark(this.pipe(una, next), now);
+    this.congestion.onCongestionMark(this.pipe(una, next), time.now);
   }
 
-  #sample(event: AckEvent, delivery: Delivery, now: number, stale: number): AckSample {
+  #sample(event: AckEvent, delivery: Delivery, time: Moment, stale: number): AckSample {
     SAMPLE.bytes = Math.max(0, delivery.delivered - stale);
-    SAMPLE.now = now;
-    SAMPLE.rttMs = delivery.sampleSentAt >= 0 ? now - delivery.sampleSentAt : -1;
+    SAMPLE.now = time.now;
+    SAMPLE.rttMs = delivery.sampleSentAt >= 0 ? time.now - delivery.sampleSentAt : -1;
     SAMPLE.smoothedRttMs = this.rtt.smoothedMs;
     SAMPLE.minimumRttMs = this.rtt.minimumMs;
     SAMPLE.una = event.una;
     SAMPLE.next = event.next;
     SAMPLE.inFlight = this.pipe(event.una, event.next);
     return SAMPLE;
-  }
-
-  #onDuplicateReports(event: AckEvent): void {
-    if (event.duplicateBytes === 0) return;
-    this.duplicateReports++;
-    if (this.phase === OPEN && this.#probe.takesDuplicate()) return;
-    this.#rack.onDuplicateReported(event.next);
-    // Before anything was sent again, a duplicate is the network's.
-    if (this.#undoBytes <= 0 || !after(event.duplicateEnd, this.#undoFloor)) return;
-    this.#undoBytes -= event.duplicateBytes;
-    if (this.#canUndo && this.#undoBytes <= 0) this.#undo();
-  }
-
-  /** Without SACK blocks, each duplicate ACK says that some segment left the network. */
-  #countDuplicates(event: AckEvent, delivery: Delivery): void {
-    if (event.acknowledged > 0) {
-      this.#duplicateAcks = 0;
-      if (this.#presumed > 0) {
-        // What was presumed delivered is acknowledged now; it must not count twice.
-        const counted = Math.min(this.#presumed, Math.max(0, event.acknowledged - this.congestion.segment));
-        this.#presumed = atOrAfter(event.una, event.next) ? 0 : this.#presumed - counted;
-        delivery.delivered = Math.max(0, delivery.delivered - counted);
-      }
-    } else if (event.duplicate && before(event.una, event.next)) {
-      this.#duplicateAcks++;
-      if (!event.selective) {
-        const { segment } = this.congestion;
-        const outstanding = distance(event.next, event.una);
-        // RFC 5681 §3.2: who only repeats itself stands for no more than what was in flight when it began.
-        if (this.#duplicateAcks === 1) this.#presumable = outstanding;
-        const most = Math.max(0, Math.min(outstanding, this.#presumable) - segment);
-        const presumed = Math.min(this.#presumed + segment, Math.max(most, this.#presumed));
-        delivery.delivered += presumed - this.#presumed;
-        this.congestion.rate?.onPresumed(presumed - this.#presumed);
-        this.#presumed = presumed;
-      }
-    }
-  }
-
-  /**
-   * F-RTO (RFC 5682 §3.1 with SACK, §2.1 without): the first ACK after a timeout
-   * lets new data out instead of repeating everything; if what was sent before
-   * the timeout arrives by itself, nothing was lost.
-   */
-  #judgeTimeout(event: AckEvent, delivery: Delivery): void {
-    const original = delivery.oldestOriginalSentAt;
-    // Without SACK, the first ACK may be for what had come before the timeout, above a hole that is
-    // repaired now; only one that the new data did not turn into a duplicate tells (RFC 5682 §2.1 step 3).
-    const isProof = event.selective || (this.holdsRepair && event.acknowledged > 0);
-    if (isProof && original >= 0 && original < this.#timedOutAt) {
-      this.#isJudging = false;
-      this.holdsRepair = false;
-      if (this.#canUndo) this.#undo();
-      return;
-    }
-    if (event.acknowledged > 0 && !this.holdsRepair) {
-      this.holdsRepair = true;
-      return;
-    }
-    this.#isJudging = false;
-    this.holdsRepair = false;
   }
 
   /** A recovery is on and an ACK came: is it over, was it needless, what is the next hole? */
@@ -282,82 +226,32 @@ export class Recovery {
     // And nothing else that was sent again is unaccounted for: it may have been lost indeed.
     const isSettled = this.scoreboard.repeatedBytes === 0;
     const isOld = event.echoIsBeforeRetransmission;
-    if (event.acknowledged > 0 && this.#canUndo && isOld && isForOurs && isSettled) {
-      this.#undo();
+    if (event.acknowledged > 0 && this.canUndo && isOld && isForOurs && isSettled) {
+      undo(this);
       return;
     }
     // What was taken for lost came before any of it was sent again, as where several ACKs are read at once.
     const isUntouched = this.firstRetransmitAt === NEVER && this.scoreboard.lostBytes === 0;
-    if (this.phase === FAST && this.#canUndo && event.selective && isUntouched) {
-      this.#undo();
+    if (this.phase === FAST && this.canUndo && event.selective && isUntouched) {
+      undo(this);
       return;
     }
-    if (event.acknowledged > 0 && atOrAfter(event.una, this.#end)) {
+    if (event.acknowledged > 0 && atOrAfter(event.una, this.end)) {
       const { congestion } = this;
       if (this.phase === FAST || congestion.controlsRecovery) congestion.onRecoveryEnd();
-      this.#leave();
+      this.leave();
       return;
     }
     if (this.phase === FAST && !event.selective && event.acknowledged > 0) {
       // RFC 6582 §3.2 step 3: a partial ACK shows the next hole.
-      this.#markFirstLost();
+      markFirstLost(this);
     } else if (this.phase === LOSS && !event.selective && event.acknowledged > 0) {
       // All that was in flight was taken for lost at the timeout; nothing to find.
-      this.#presumed = 0;
+      this.presumed = 0;
     }
   }
 
-  #detect(event: AckEvent, now: number): void {
-    this.reorderAt = NEVER;
-    const { scoreboard } = this;
-    const { duplicateThreshold } = this.#config;
-    if (!event.selective) {
-      // RFC 6582 §3.2 step 2: duplicates of what was repaired already must not start another recovery.
-      if (this.phase === OPEN && this.#endKnown && atOrAfter(event.una, this.#end)) this.#endKnown = false;
-      const fresh = !this.#endKnown;
-      if (this.phase === OPEN && this.#duplicateAcks >= duplicateThreshold && fresh) this.#markFirstLost();
-      return;
-    }
-    const enough =
-      scoreboard.sackedCount >= duplicateThreshold ||
-      scoreboard.sackedBytes > (duplicateThreshold - 1) * this.congestion.segment;
-    if (this.#config.rack) {
-      const urgent = this.phase !== OPEN || enough;
-      const remaining = this.#rack.detect(scoreboard, now, this.rtt, urgent);
-      if (remaining > 0) this.reorderAt = now + remaining;
-    } else if (enough) {
-      this.#markByCount();
-    }
-  }
-
-  /** Whether `#end` says anything: a recovery has been, and SND.UNA has not passed it (after 2^31 bytes it would lie ahead again). */
-  #endKnown = false;
-
-  /** RFC 6675 IsLost by bytes: what lies more than the threshold below the highest SACKed byte. */
-  #markByCount(): void {
-    const { scoreboard } = this;
-    const margin = (this.#config.duplicateThreshold - 1) * this.congestion.segment;
-    const pool = scoreboard.pool;
-    for (let id = scoreboard.inFlight.head; id !== NONE; ) {
-      const following = pool.next[id]!;
-      // What was sent again already is left to the timeout: it lies below the highest SACKed byte anyway.
-      if ((pool.flags[id]! & RETRANSMITTED) === 0) {
-        if (distance(scoreboard.highestSacked, pool.end[id]!) < margin) break;
-        scoreboard.markLost(id);
-      }
-      id = following;
-    }
-  }
-
-  #markFirstLost(): void {
-    const { scoreboard } = this;
-    const first = scoreboard.first;
-    if (first === NONE || !scoreboard.isInFlight(first)) return;
-    scoreboard.trimTo(first, this.congestion.segment);
-    scoreboard.markLost(first);
-  }
-
-  #enterFast(una: number, next: number, now: number): void {
+  #enterFast(una: number, next: number, time: Moment): void {
     this.#begin(una, next);
     this.phase = FAST;
     this.fastRecoveries++;
@@ -366,85 +260,74 @@ export class Recovery {
     // FlightSize is all that is not cumulatively acknowledged, SACKed or not (RFC 5681 §2), but not
     // what limited transmit sent beyond the window (RFC 5681 §3.2 step 2).
     const { window, segment } = this.congestion;
-    this.congestion.onLoss(Math.min(flight, Math.max(window, segment)), now);
+    this.congestion.onLoss(Math.min(flight, Math.max(window, segment)), time.now);
     this.#rate.begin(flight - this.scoreboard.sackedBytes);
-    this.#probe.forget();
+    this.probe.forget();
   }
 
   #begin(una: number, next: number): void {
-    this.#end = next;
-    this.#endKnown = true;
-    this.#canUndo = true;
-    this.#undoFloor = una;
+    this.end = next;
+    this.endKnown = true;
+    this.canUndo = true;
+    this.undoFloor = una;
     // What an earlier recovery sent again and nobody has answered may be reported as a duplicate yet.
-    this.#undoBytes = this.scoreboard.repeatedBytes;
-    if (this.#undoBytes === 0) this.firstRetransmitAt = NEVER;
+    this.undoBytes = this.scoreboard.repeatedBytes;
+    if (this.undoBytes === 0) this.firstRetransmitAt = NEVER;
   }
 
-  #leave(): void {
-    this.#rack.onRecoveryEnd();
+  leave(): void {
+    this.rack.onRecoveryEnd();
     this.phase = OPEN;
-    this.#isJudging = false;
+    this.isJudging = false;
     this.holdsRepair = false;
     if (this.scoreboard.repeatedBytes === 0) this.firstRetransmitAt = NEVER;
-    this.#presumed = 0;
-    this.#duplicateAcks = 0;
-  }
-
-  #undo(): void {
-    this.spuriousRecoveries++;
-    this.#canUndo = false;
-    this.congestion.undo();
-    // Where the report comes late, nothing is left to be mended.
-    if (this.phase === OPEN) return;
-    if (this.phase === FAST) this.#rack.reorderingSeen = true;
-    this.scoreboard.unmarkLost();
-    this.#leave();
+    this.presumed = 0;
+    this.duplicateAcks = 0;
   }
 
   /** The retransmission timer fired: everything unaccounted for is lost (RFC 6298 §5.4–5.6, RFC 8985 §6.3). */
-  onTimeout(una: number, next: number, now: number): void {
+  onTimeout(una: number, next: number, time: Moment): void {
     this.timeouts++;
     const { scoreboard } = this;
     // Once something got through, another timeout is another loss (RFC 5681 §3.1).
     if (this.phase !== LOSS || una !== this.#timedOutUna) {
       if (this.phase === OPEN) this.congestion.save();
-      this.congestion.onTimeout(Math.max(this.pipe(una, next) + scoreboard.lostBytes, 0), now);
+      this.congestion.onTimeout(Math.max(this.pipe(una, next) + scoreboard.lostBytes, 0), time.now);
       // RFC 5682 §2.1 step 1: not when a recovery was on, whose retransmissions would be taken for proof.
-      this.#isJudging = this.#config.frto && this.phase === OPEN;
-      this.#timedOutAt = now;
+      this.isJudging = this.config.frto && this.phase === OPEN;
+      this.timedOutAt = time.now;
       this.#begin(una, next);
       this.phase = LOSS;
     } else {
-      this.#isJudging = false;
+      this.isJudging = false;
       // The same loss again: ssthresh stays (RFC 5681 §3.1), the window starts over.
       this.congestion.window = this.congestion.segment;
-      this.#end = next;
-      this.#canUndo = false;
+      this.end = next;
+      this.canUndo = false;
     }
     // Above a head that is SACKed, the peer has gone back on its word (RFC 2018 §8).
     if (scoreboard.headIsSacked) scoreboard.forgetSacks();
     scoreboard.markAllLost();
     this.holdsRepair = false;
-    this.#presumed = 0;
-    this.#duplicateAcks = 0;
-    this.#probe.forget();
+    this.presumed = 0;
+    this.duplicateAcks = 0;
+    this.probe.forget();
     this.#timedOutUna = una;
     this.backoffs++;
     this.retries++;
     this.probeAt = NEVER;
     this.reorderAt = NEVER;
-    this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
+    this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
   }
 
   /** The reordering timer fired (RFC 8985 §6.2 step 5). */
-  onReorderingTimeout(una: number, next: number, now: number): void {
+  onReorderingTimeout(una: number, next: number, time: Moment): void {
     this.reorderAt = NEVER;
     const before_ = this.scoreboard.lostBytes;
-    const remaining = this.#rack.detect(this.scoreboard, now, this.rtt, true);
-    if (remaining > 0) this.reorderAt = now + remaining;
+    const remaining = this.rack.detect(this.scoreboard, time, this.rtt, true);
+    if (remaining > 0) this.reorderAt = time.now + remaining;
     if (this.scoreboard.lostBytes > before_ && this.phase === OPEN) {
-      this.#enterFast(una, next, now);
+      this.#enterFast(una, next, time);
       if (this.congestion.controlsRecovery) return;
       this.congestion.window = this.#rate.windowAfter(
         0,
@@ -457,24 +340,24 @@ export class Recovery {
   }
 
   /** A segment that was lost goes out again. */
-  onRetransmitted(bytes: number, now: number, isFirst: boolean): void {
+  onRetransmitted(bytes: number, time: Moment, isFirst: boolean): void {
     // The timer is the oldest segment's, which has only just left (RFC 6298 §5.1).
-    if (isFirst) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
-    if (this.firstRetransmitAt === NEVER) this.firstRetransmitAt = now;
+    if (isFirst) this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    if (this.firstRetransmitAt === NEVER) this.firstRetransmitAt = time.now;
     this.retransmits++;
     this.bytesRetransmitted += bytes;
-    this.#undoBytes += bytes;
+    this.undoBytes += bytes;
     if (this.phase === FAST) this.#rate.onSent(bytes);
   }
 
   /** New data has gone out, up to `next`. */
-  onSent(bytes: number, next: number, una: number, now: number, selective: boolean): void {
+  onSent(bytes: number, next: number, una: number, time: Moment, selective: boolean): void {
     if (this.phase === FAST) this.#rate.onSent(bytes);
-    if (this.timeoutAt === NEVER) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
-    this.#scheduleProbe(una, next, now, selective);
+    if (this.timeoutAt === NEVER) this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    this.#scheduleProbe(una, next, time, selective);
   }
 
-  #restartTimers(event: AckEvent, delivered: boolean, now: number): void {
+  #restartTimers(event: AckEvent, delivered: boolean, time: Moment): void {
     if (!before(event.una, event.next)) {
       this.timeoutAt = NEVER;
       this.probeAt = NEVER;
@@ -483,49 +366,49 @@ export class Recovery {
     }
     if (event.acknowledged > 0) {
       // RFC 6298 §5.3.
-      this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
-      this.#scheduleProbe(event.una, event.next, now, event.selective);
+      this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+      this.#scheduleProbe(event.una, event.next, time, event.selective);
     } else if (delivered) {
-      this.#scheduleProbe(event.una, event.next, now, event.selective);
+      this.#scheduleProbe(event.una, event.next, time, event.selective);
     }
   }
 
   /** RFC 8985 §7.2. */
-  #scheduleProbe(una: number, next: number, now: number, selective: boolean): void {
+  #scheduleProbe(una: number, next: number, time: Moment, selective: boolean): void {
     this.probeAt = NEVER;
-    if (!selective || !this.#config.tailLossProbe || !this.#config.rack || this.phase === LOSS) return;
+    if (!selective || !this.config.tailLossProbe || !this.config.rack || this.phase === LOSS) return;
     const isOpen = this.phase === OPEN;
     if (isOpen && this.scoreboard.sackedBytes > 0) return;
     const isAlone = isOpen && distance(next, una) <= this.congestion.segment;
-    const at = now + this.#probe.delayMs(this.rtt, isAlone);
+    const at = time.now + this.probe.delayMs(this.rtt, isAlone);
     if (at < this.timeoutAt) this.probeAt = at;
     // The first probe comes no later than the timeout would, and in its place.
-    else if (isOpen && this.#probe.isFirst) this.probeAt = this.timeoutAt;
+    else if (isOpen && this.probe.isFirst) this.probeAt = this.timeoutAt;
   }
 
   /** A loss probe has gone out (RFC 8985 §7.3): the last segment again, or a new one. */
-  onProbeSent(una: number, next: number, repeated: boolean, bytes: number, now: number): void {
+  onProbeSent(una: number, next: number, repeated: boolean, bytes: number, time: Moment): void {
     if (repeated) {
       this.retransmits++;
       this.bytesRetransmitted += bytes;
     }
     // RFC 8985 §7.3: the timeout counts from the first probe; later ones do not put it off again.
-    if (this.#probe.onSent(next, repeated)) this.timeoutAt = now + this.rtt.backedOffMs(this.backoffs);
-    this.#scheduleProbe(una, next, now, true);
+    if (this.probe.onSent(next, repeated)) this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    this.#scheduleProbe(una, next, time, true);
   }
 
   /** The first hole was repeated in fast recovery because nothing came back. */
-  onRecoveryProbeSent(una: number, next: number, now: number): void {
-    this.#probe.onHoleRepeated();
-    this.#scheduleProbe(una, next, now, true);
+  onRecoveryProbeSent(una: number, next: number, time: Moment): void {
+    this.probe.onHoleRepeated();
+    this.#scheduleProbe(una, next, time, true);
   }
 
   /** What a probe repaired was a loss like any other (RFC 8985 §7.4). */
-  #endProbe(event: AckEvent, now: number): void {
-    if (this.#probe.onAck(event.una, event.duplicate) !== LOSS_REPAIRED || this.phase !== OPEN) return;
-    this.#canUndo = false;
+  #endProbe(event: AckEvent, time: Moment): void {
+    if (this.probe.onAck(event.una, event.duplicate) !== LOSS_REPAIRED || this.phase !== OPEN) return;
+    this.canUndo = false;
     this.congestion.save();
-    this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, now);
+    this.congestion.onLoss(distance(event.next, event.una) + event.acknowledged, time.now);
     this.congestion.onRecoveryEnd();
   }
 

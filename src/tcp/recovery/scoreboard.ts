@@ -1,3 +1,4 @@
+import type { Moment } from '../../time/index.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from '../sequence.ts';
 import type { RateEstimator } from './rate.ts';
 import { LOST, NONE, RETRANSMITTED, SACKED, SegmentList, type SegmentPool } from './segment-pool.ts';
@@ -95,20 +96,21 @@ export class Scoreboard {
   }
 
   /** A segment `[sequence, end)` was sent for the first time, above all others. */
-  push(sequence: number, end: number, sentAt: number): void {
-    const id = this.pool.take(sequence, end, sentAt);
+  push(sequence: number, end: number, time: Moment): void {
+    const id = this.pool.take(sequence, end);
+    this.pool.sentAt[id] = time.now;
     this.#reserveOrder();
     const order = this.#order!;
     order[(this.#head + this.#count) & (order.length - 1)] = id;
     this.#count++;
     this.inFlight.append(this.pool, id);
-    if (this.rate !== null) this.#noteSent(this.rate, id, sentAt);
+    if (this.rate !== null) this.#noteSent(this.rate, id);
   }
 
-  #noteSent(rate: RateEstimator, id: number, now: number): void {
+  #noteSent(rate: RateEstimator, id: number): void {
     const { pool } = this;
     const outstanding = distance(pool.end[this.last]!, pool.sequence[this.first]!);
-    rate.onSent(pool, id, outstanding - this.sackedBytes - this.lostBytes, now);
+    rate.onSent(pool, id, outstanding - this.sackedBytes - this.lostBytes, pool.sentAt[id]!);
   }
 
   #dropOrder(): void {
@@ -140,7 +142,7 @@ export class Scoreboard {
     this.repeatedBytes += distance(pool.end[id]!, pool.sequence[id]!);
     pool.sentAt[id] = now;
     this.inFlight.append(pool, id);
-    if (this.rate !== null) this.#noteSent(this.rate, id, now);
+    if (this.rate !== null) this.#noteSent(this.rate, id);
   }
 
   /** The segment `id`, in flight, was sent again as a probe (TLP). */
@@ -157,7 +159,7 @@ export class Scoreboard {
     pool.sentAt[id] = now;
     this.inFlight.remove(pool, id);
     this.inFlight.append(pool, id);
-    if (this.rate !== null) this.#noteSent(this.rate, id, now);
+    if (this.rate !== null) this.#noteSent(this.rate, id);
   }
 
   /** Takes the segment `id`, in flight, for lost. */
@@ -359,7 +361,8 @@ export class Scoreboard {
   /** Cuts `id` in two at `at`; the second half follows it in all orders. */
   #split(id: number, at: number): void {
     const pool = this.pool;
-    const half = pool.take(at, pool.end[id]!, pool.sentAt[id]!);
+    const half = pool.take(at, pool.end[id]!);
+    pool.sentAt[half] = pool.sentAt[id]!;
     const flags = pool.flags[id]!;
     pool.flags[half] = flags;
     pool.sackedTo[half] = pool.sackedTo[id]!;

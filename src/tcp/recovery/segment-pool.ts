@@ -93,7 +93,8 @@ export class SegmentPool {
     if (order.length === INITIAL_ORDER && this.#orders.length < MOST_SPARE_ORDERS) this.#orders.push(order);
   }
 
-  take(sequence: number, end: number, sentAt: number): number {
+  /** A record of `[sequence, end)`, in no list; when it was sent is for the caller to note. */
+  take(sequence: number, end: number): number {
     let id = this.#free;
     if (id !== NONE) {
       this.#free = this.next[id]!;
@@ -104,7 +105,6 @@ export class SegmentPool {
     this.#live++;
     this.sequence[id] = sequence;
     this.end[id] = end;
-    this.sentAt[id] = sentAt;
     this.flags[id] = 0;
     this.next[id] = NONE;
     this.previous[id] = NONE;

@@ -122,11 +122,11 @@ describe('Rack (RFC 8985 §6)', () => {
     const rack = new Rack(pool);
     rtt.sample(40);
     /** Segment `i` is sent at `i` ms. */
-    for (let i = 0; i < 10; i++) scoreboard.push(100 * i, 100 * (i + 1), i);
+    for (let i = 0; i < 10; i++) scoreboard.push(100 * i, 100 * (i + 1), { now: i });
     const sack = (from: number, to: number, now: number): void => {
       delivery.begin(scoreboard);
       scoreboard.sack(100 * from, 100 * to, delivery);
-      rack.update(delivery, now, rtt, 0);
+      rack.update(delivery, { now }, rtt, 0);
     };
     const lost = (): number => scoreboard.lostBytes / 100;
     return { pool, scoreboard, rtt, rack, sack, lost };
@@ -136,20 +136,20 @@ describe('Rack (RFC 8985 §6)', () => {
     const { rack, scoreboard, rtt, sack, lost } = setup();
     sack(3, 4, 43);
     // Segment 0 was sent 43 ms ago: RTT 40, window 10.
-    expect(rack.detect(scoreboard, 43, rtt, false)).toBeCloseTo(7);
+    expect(rack.detect(scoreboard, { now: 43 }, rtt, false)).toBeCloseTo(7);
     expect(lost()).toBe(0);
-    expect(rack.detect(scoreboard, 50, rtt, false)).toBeCloseTo(1);
+    expect(rack.detect(scoreboard, { now: 50 }, rtt, false)).toBeCloseTo(1);
     expect(lost()).toBe(1);
-    rack.detect(scoreboard, 52, rtt, false);
+    rack.detect(scoreboard, { now: 52 }, rtt, false);
     expect(lost()).toBe(3);
-    expect(rack.detect(scoreboard, 1000, rtt, false)).toBe(0);
+    expect(rack.detect(scoreboard, { now: 1000 }, rtt, false)).toBe(0);
     expect(lost(), 'never what was sent after').toBe(3);
   });
 
   it('does not wait once enough was SACKed and no reordering was seen', () => {
     const { rack, scoreboard, rtt, sack, lost } = setup();
     sack(3, 6, 45);
-    expect(rack.detect(scoreboard, 45, rtt, true)).toBe(0);
+    expect(rack.detect(scoreboard, { now: 45 }, rtt, true)).toBe(0);
     expect(lost()).toBe(3);
   });
 
@@ -158,7 +158,7 @@ describe('Rack (RFC 8985 §6)', () => {
     sack(5, 6, 45);
     sack(2, 3, 45);
     expect(rack.reorderingSeen).toBe(true);
-    expect(rack.detect(scoreboard, 45, rtt, true)).toBeGreaterThan(0);
+    expect(rack.detect(scoreboard, { now: 45 }, rtt, true)).toBeGreaterThan(0);
     expect(lost()).toBe(0);
   });
 
@@ -168,10 +168,10 @@ describe('Rack (RFC 8985 §6)', () => {
     rack.onDuplicateReported(1000);
     rack.onDuplicateReported(1000);
     // Twice a quarter: 20 ms. Segment 0 is lost at 0 + 40 + 20.
-    expect(rack.detect(scoreboard, 59, rtt, false)).toBeCloseTo(1);
+    expect(rack.detect(scoreboard, { now: 59 }, rtt, false)).toBeCloseTo(1);
     for (let i = 0; i < 16; i++) rack.onRecoveryEnd();
     // Once a quarter again.
-    expect(rack.detect(scoreboard, 50, rtt, false)).toBeCloseTo(1);
+    expect(rack.detect(scoreboard, { now: 50 }, rtt, false)).toBeCloseTo(1);
     expect(lost()).toBe(1);
   });
 
@@ -182,8 +182,8 @@ describe('Rack (RFC 8985 §6)', () => {
     scoreboard.retransmitted(scoreboard.first, 100, 50);
     delivery.begin(scoreboard);
     scoreboard.acknowledge(100, delivery);
-    rack.update(delivery, 55, rtt, 100);
-    rack.detect(scoreboard, 100, rtt, true);
+    rack.update(delivery, { now: 55 }, rtt, 100);
+    rack.detect(scoreboard, { now: 100 }, rtt, true);
     expect(lost()).toBe(0);
     expect(pool.live).toBe(9);
   });

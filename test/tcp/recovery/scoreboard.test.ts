@@ -111,7 +111,7 @@ describe('Scoreboard', () => {
           if (kind === 'push') {
             for (let i = 0; i <= b; i++) {
               const end = model.next + 1 + a;
-              scoreboard.push(advance(base_, model.next), advance(base_, end), now);
+              scoreboard.push(advance(base_, model.next), advance(base_, end), { now });
               for (let at = model.next; at < end; at++) model.bytes.set(at, 'flight');
               model.next = end;
             }
@@ -183,8 +183,8 @@ describe('Scoreboard', () => {
   it('gives an RTT sample of segments sent once only (Karn, RFC 6298 §3)', () => {
     const scoreboard = new Scoreboard(new SegmentPool());
     const delivery = new Delivery();
-    scoreboard.push(0, 100, 10);
-    scoreboard.push(100, 200, 20);
+    scoreboard.push(0, 100, { now: 10 });
+    scoreboard.push(100, 200, { now: 20 });
     scoreboard.markLost(scoreboard.first);
     scoreboard.retransmitted(scoreboard.first, 100, 30);
     delivery.begin(scoreboard);
@@ -198,7 +198,7 @@ describe('Scoreboard', () => {
   it('gives one of a part of a segment, too: large segments are acknowledged in parts', () => {
     const scoreboard = new Scoreboard(new SegmentPool());
     const delivery = new Delivery();
-    scoreboard.push(0, 60_000, 10);
+    scoreboard.push(0, 60_000, { now: 10 });
     delivery.begin(scoreboard);
     scoreboard.acknowledge(2896, delivery);
     expect(delivery).toMatchObject({ delivered: 2896, sampleSentAt: 10, latestSentAt: 10, latestEnd: 2896 });
@@ -207,7 +207,7 @@ describe('Scoreboard', () => {
   it('sees reordering only in what is overtaken by an earlier ACK (RFC 8985 §6.2 step 3)', () => {
     const scoreboard = new Scoreboard(new SegmentPool());
     const delivery = new Delivery();
-    for (let i = 0; i < 6; i++) scoreboard.push(100 * i, 100 * (i + 1), i);
+    for (let i = 0; i < 6; i++) scoreboard.push(100 * i, 100 * (i + 1), { now: i });
     // The first ACK tells of 100..200 cumulatively and of 300..400 and 500..600 selectively, highest first.
     delivery.begin(scoreboard);
     scoreboard.sack(500, 600, delivery);
@@ -224,7 +224,7 @@ describe('Scoreboard', () => {
     const scoreboard = new Scoreboard(pool);
     const delivery = new Delivery();
     const count = 20_000;
-    for (let i = 0; i < count; i++) scoreboard.push(i * 10, i * 10 + 10, 0);
+    for (let i = 0; i < count; i++) scoreboard.push(i * 10, i * 10 + 10, { now: 0 });
     const begun = performance.now();
     for (let i = 2; i <= count; i++) {
       delivery.begin(scoreboard);
