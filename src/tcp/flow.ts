@@ -5,112 +5,191 @@ import { type FlowStreams, streamsOf } from '../streams/index.ts';
 import type { Connection, ConnectionHandler } from './connection.ts';
 import { Lending, RESOLVED } from './lending.ts';
 
+/** A promise that waits, in a ring of which the last is known: a queue of one pointer. */
 interface Waiter<T> {
-  resolve(value: T): void;
-  reject(reason: unknown): void;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+  next: Waiter<T>;
+}
+
+/** A new promise, last in the queue whose last so far is `last`. */
+function wait<T>(last: Waiter<T> | null, queue: (waiter: Waiter<T>) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const waiter: Waiter<T> = { resolve, reject, next: null! };
+    waiter.next = last === null ? waiter : last.next;
+    if (last !== null) last.next = waiter;
+    queue(waiter);
+  });
+}
+
+/** What is the last of a queue after its first has gone. */
+function withoutFirst<T>(last: Waiter<T>): Waiter<T> | null {
+  const first = last.next;
+  if (first === last) return null;
+  last.next = first.next;
+  return last;
+}
+
+/** Calls `settle` for each of a queue that is no queue any more. */
+function settleAll<T>(last: Waiter<T> | null, settle: (waiter: Waiter<T>) => void): void {
+  if (last === null) return;
+  let waiter = last.next;
+  for (;;) {
+    const { next } = waiter;
+    settle(waiter);
+    if (waiter === last) return;
+    waiter = next;
+  }
+}
+
+/** What few flows have at a time, and an idle one has not: made when it is needed. */
+class Extras {
+  local: Endpoint | null = null;
+  remote: Endpoint | null = null;
+  streams: FlowStreams | null = null;
+  writers: Waiter<void> | null = null;
+  finishers: Waiter<void> | null = null;
+  closers: Waiter<void> | null = null;
 }
 
 /** Who waits for what of a connection, and how it ended. */
 class Waiters implements ConnectionHandler {
-  readonly readers: Waiter<Uint8Array | null>[] = [];
-  readonly writers: Waiter<void>[] = [];
-  readonly finishers: Waiter<void>[] = [];
-  readonly closers: (() => void)[] = [];
+  readonly connection: Connection;
+  readers: Waiter<Uint8Array | null> | null = null;
   /** What `onData` began. */
   lending: Lending | null = null;
-  error: NetError | null = null;
-  isOver = false;
+  /** The peer has acknowledged all, our FIN included. */
   isFinished = false;
+  #extras: Extras | null = null;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  get extras(): Extras {
+    this.#extras ??= new Extras();
+    return this.#extras;
+  }
 
   connected(): void {}
 
   readable(connection: Connection): void {
     this.lending?.pump();
-    while (this.readers.length > 0) {
+    while (this.readers !== null) {
       const chunk = connection.take();
       if (chunk === null) {
-        if (connection.endOfStream) for (const reader of this.readers.splice(0)) reader.resolve(null);
+        if (connection.endOfStream) this.endReaders();
         return;
       }
-      this.readers.shift()!.resolve(chunk);
+      const first = this.readers.next;
+      this.readers = withoutFirst(this.readers);
+      first.resolve(chunk);
     }
   }
 
+  /** Nothing will come any more for those who read. */
+  endReaders(): void {
+    const { readers } = this;
+    this.readers = null;
+    settleAll(readers, (reader) => reader.resolve(null));
+  }
+
   writable(connection: Connection): void {
-    while (this.writers.length > 0 && connection.sendSpace > 0) this.writers.shift()!.resolve();
+    const extras = this.#extras;
+    if (extras === null) return;
+    while (extras.writers !== null && connection.sendSpace > 0) {
+      const first = extras.writers.next;
+      extras.writers = withoutFirst(extras.writers);
+      first.resolve();
+    }
   }
 
   finished(): void {
     this.isFinished = true;
-    for (const waiter of this.finishers.splice(0)) waiter.resolve();
-    for (const resolve of this.closers.splice(0)) resolve();
+    this.#settleEnd(null);
   }
 
   closed(connection: Connection, error: NetError | null): void {
-    this.isOver = true;
-    this.error = error;
     this.readable(connection);
-    for (const reader of this.readers.splice(0)) {
-      if (error === null) reader.resolve(null);
-      else reader.reject(error);
+    if (error === null) {
+      this.endReaders();
+    } else {
+      const { readers } = this;
+      this.readers = null;
+      settleAll(readers, (reader) => reader.reject(error));
     }
-    for (const writer of this.writers.splice(0)) {
-      writer.reject(error ?? new NetError('EPIPE', { syscall: 'write' }));
+    const extras = this.#extras;
+    if (extras !== null) {
+      const { writers } = extras;
+      extras.writers = null;
+      settleAll(writers, (writer) => writer.reject(error ?? new NetError('EPIPE', { syscall: 'write' })));
     }
-    for (const waiter of this.finishers.splice(0)) {
+    this.#settleEnd(error);
+  }
+
+  /** Tells those who wait for the end, of our sending or of all. */
+  #settleEnd(error: NetError | null): void {
+    const extras = this.#extras;
+    if (extras === null) return;
+    const { finishers, closers } = extras;
+    extras.finishers = null;
+    extras.closers = null;
+    settleAll(finishers, (waiter) => {
       if (error === null) waiter.resolve();
       else waiter.reject(error);
-    }
-    for (const resolve of this.closers.splice(0)) resolve();
+    });
+    settleAll(closers, (waiter) => waiter.resolve());
   }
 }
 
 /** The promise face of a connection. */
 export class TcpFlow implements Flow {
-  readonly #connection: Connection;
-  /** Made when somebody asks, and the same object from then on. */
-  #local: Endpoint | null = null;
-  #remote: Endpoint | null = null;
-  readonly #waiting = new Waiters();
-  #streams: FlowStreams | null = null;
+  readonly #waiting: Waiters;
 
   constructor(connection: Connection) {
-    this.#connection = connection;
+    this.#waiting = new Waiters(connection);
     connection.handler = this.#waiting;
     // It may have ended while it waited to be accepted.
     if (connection.isOver) this.#waiting.closed(connection, connection.error);
   }
 
+  get #connection(): Connection {
+    return this.#waiting.connection;
+  }
+
   get local(): Endpoint {
-    this.#local ??= endpoint(this.#connection.local, this.#connection.localPort);
-    return this.#local;
+    const { extras, connection } = this.#waiting;
+    extras.local ??= endpoint(connection.local, connection.localPort);
+    return extras.local;
   }
 
   get remote(): Endpoint {
-    this.#remote ??= endpoint(this.#connection.remote, this.#connection.remotePort);
-    return this.#remote;
+    const { extras, connection } = this.#waiting;
+    extras.remote ??= endpoint(connection.remote, connection.remotePort);
+    return extras.remote;
   }
 
   read(): Promise<Uint8Array | null> {
     if (this.#isLent) return Promise.reject(this.#busy('onData reads this flow'));
-    const { readers, isOver, error } = this.#waiting;
+    const waiting = this.#waiting;
+    const { connection } = waiting;
     // Whoever asked first is served first.
-    if (readers.length === 0) {
-      const chunk = this.#connection.take();
+    if (waiting.readers === null) {
+      const chunk = connection.take();
       if (chunk !== null) return Promise.resolve(chunk);
-      if (this.#connection.endOfStream) return Promise.resolve(null);
-      if (isOver || this.#connection.detached) {
-        return error === null ? Promise.resolve(null) : Promise.reject(error);
+      if (connection.endOfStream) return Promise.resolve(null);
+      if (connection.isOver || connection.detached) {
+        return connection.error === null ? Promise.resolve(null) : Promise.reject(connection.error);
       }
     }
-    return new Promise((resolve, reject) => {
-      readers.push({ resolve, reject });
+    return wait(waiting.readers, (reader) => {
+      waiting.readers = reader;
     });
   }
 
   onData(listener: DataListener): Promise<void> {
     if (typeof listener !== 'function') return Promise.reject(new TypeError('onData takes a function'));
-    if (this.#isLent || this.#waiting.readers.length > 0) {
+    if (this.#isLent || this.#waiting.readers !== null) {
       return Promise.reject(this.#busy('this flow is being read already'));
     }
     return new Promise((resolve, reject) => {
@@ -160,8 +239,9 @@ export class TcpFlow implements Flow {
 
   #room(): Promise<void> {
     if (this.#connection.sendSpace > 0) return RESOLVED;
-    return new Promise((resolve, reject) => {
-      this.#waiting.writers.push({ resolve, reject });
+    const { extras } = this.#waiting;
+    return wait(extras.writers, (writer) => {
+      extras.writers = writer;
     });
   }
 
@@ -171,22 +251,23 @@ export class TcpFlow implements Flow {
   }
 
   #whenFinished(): Promise<void> {
-    const { isFinished, isOver, error, finishers } = this.#waiting;
+    const { isFinished, connection, extras } = this.#waiting;
     if (isFinished) return RESOLVED;
-    if (isOver) return error === null ? RESOLVED : Promise.reject(error);
-    return new Promise((resolve, reject) => {
-      finishers.push({ resolve, reject });
+    if (connection.isOver) return connection.error === null ? RESOLVED : Promise.reject(connection.error);
+    return wait(extras.finishers, (finisher) => {
+      extras.finishers = finisher;
     });
   }
 
   close(): Promise<void> {
     this.#connection.close();
-    const { readers, isFinished, isOver, closers } = this.#waiting;
-    for (const reader of readers.splice(0)) reader.resolve(null);
-    this.#waiting.lending?.finish();
-    if (isFinished || isOver) return RESOLVED;
-    return new Promise((resolve) => {
-      closers.push(resolve);
+    const waiting = this.#waiting;
+    waiting.endReaders();
+    waiting.lending?.finish();
+    const { extras } = waiting;
+    if (waiting.isFinished || waiting.connection.isOver) return RESOLVED;
+    return wait(extras.closers, (closer) => {
+      extras.closers = closer;
     });
   }
 
@@ -216,8 +297,9 @@ export class TcpFlow implements Flow {
 
   /** Made for who asks: few do. */
   get #web(): FlowStreams {
-    this.#streams ??= streamsOf(this);
-    return this.#streams;
+    const { extras } = this.#waiting;
+    extras.streams ??= streamsOf(this);
+    return extras.streams;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
