@@ -9,6 +9,7 @@
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createIpLayer } from './fake-ip.mjs';
+import { createXenIpLayer, MODULES as XEN_MODULES } from './xen-ip.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const dist = path.resolve(process.env.MIRAGE_DIST ?? path.join(here, '../../dist'));
@@ -25,6 +26,7 @@ const house = Object.assign(
       'errors.js',
       'time/index.js',
       'tcp/index.js',
+      ...XEN_MODULES,
     ].map(load),
   )),
 );
@@ -252,22 +254,42 @@ function createCookieExchange({ IpAddress, sum, complement, pseudoHeaderSum, set
   };
 }
 
-export async function createSut(cfg) {
+/** What is below TCP: datagrams as they are, or the stack's own layers and a Xen card, with and without offloads. */
+const NETIFS = {
+  none: async (options) => createIpLayer(house, options),
+  xen: (options) => createXenIpLayer(house, { ...options, offloads: true }),
+  'xen-no-offloads': (options) => createXenIpLayer(house, { ...options, offloads: false }),
+};
+
+/** A `createSut` whose stack is over `netif`, one of {@link NETIFS}. */
+export function sutOver(netif) {
+  if (!(netif in NETIFS)) throw new Error(`no netif ${netif}, only ${Object.keys(NETIFS).join(', ')}`);
+  return (cfg) => makeSut(cfg, NETIFS[netif]);
+}
+
+export const createSut = sutOver('none');
+
+async function makeSut(cfg, makeIpLayer) {
   const clock = new house.VirtualClock();
+  const timers = new house.TimerWheel(clock);
+  const random = new house.SeededRandom(Number(process.env.PACKETDRILL_SEED ?? 1));
   const sut = { virtualClock: true, onTransmit: () => {} };
   const nowUs = () => Math.round(clock.now() * 1000);
   const settle = () => clock.advanceTo(clock.now());
-  const ip = createIpLayer(house, {
+  const ip = await makeIpLayer({
     local: cfg.local,
     mtu: cfg.mtu,
     ipVersion: cfg.ipVersion,
+    clock,
+    timers,
+    random,
     send: (datagram) => sut.onTransmit(cookies.toScript(datagram), nowUs()),
   });
   const tcp = new house.TcpLayer({
     ip: ip.layer,
     clock,
-    timers: new house.TimerWheel(clock),
-    random: new house.SeededRandom(Number(process.env.PACKETDRILL_SEED ?? 1)),
+    timers,
+    random,
     options: { ...tcpOptions(cfg.knobs ?? {}), ...stackOptions(cfg.config?.stack ?? '') },
   });
   const cookies = createCookieExchange(house, tcp, cfg);
@@ -468,6 +490,7 @@ export async function createSut(cfg) {
     },
     async dispose() {
       tcp.close();
+      await ip.close?.();
     },
   });
 }

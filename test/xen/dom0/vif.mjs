@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { DirectStack, MacAddress } from 'mirage-net-direct';
 import {
@@ -39,7 +39,13 @@ export async function states(store) {
 export function kernelInterface(role) {
   const folder =
     role === 'front' ? '/sys/bus/xen-backend/devices/vif-0-0/net' : '/sys/bus/xen/devices/vif-0/net';
-  return existsSync(folder) ? (readdirSync(folder)[0] ?? null) : null;
+  try {
+    return readdirSync(folder)[0] ?? null;
+  } catch (error) {
+    // The kernel takes it away at any time.
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 /** Brings up the kernel's end, once it is there. */
