@@ -20,4 +20,5 @@ export {
   PREVIOUS,
 } from './memberships.ts';
 export { HeldPacket, type HeldPath, Outbox } from './outbox.ts';
+export { RecentlyAsked } from './recently-asked.ts';
 export { accepts, EVERYBODY, type SourceFilter } from './source-filter.ts';

@@ -1,7 +1,7 @@
 import { IpAddress, type Prefix } from '../address/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
-import type { Loopback } from '../internet/index.ts';
+import { type Loopback, RecentlyAsked } from '../internet/index.ts';
 import {
   type IpError,
   type IpErrorKind,
@@ -13,14 +13,16 @@ import {
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
 import { Egress } from './egress.ts';
-import { multicastMac, PROTOCOL_IGMP } from './igmp.ts';
+import { PROTOCOL_IGMP } from './igmp.ts';
 import { Link, type LinkOptions, type LinkReceiver } from './link.ts';
 import { Ipv4Packet } from './packet.ts';
 import { Ipv4Path, type Way, type WayFinder } from './path.ts';
 import { PathMtuCache, plateauBelow } from './path-mtu.ts';
 import { Reassembly } from './reassembly.ts';
-import { type Route, RoutingTable } from './routes.ts';
+import { RoutingTable } from './routes.ts';
+import { addressToward, selectSource } from './source.ts';
 import { checkOptions, isSoundHeader, isWireSource, OPTIONS_GOOD, OPTIONS_SOURCE_ROUTE } from './validate.ts';
+import { findWay } from './ways.ts';
 import {
   DESTINATION,
   getFlagsFragment,
@@ -37,11 +39,6 @@ import {
 
 /** Destinations whose paths are shared; a path that falls out lives on with its connections. */
 const PATHS = 256;
-/** A power of two. */
-const ASKED = 1024;
-const LOCALHOST = IpAddress.parse('127.0.0.1');
-/** RFC 1112 §6.1: multicast stays on the link unless the application says otherwise. */
-const MULTICAST_TTL = 1;
 
 export interface Ipv4Counters {
   ipInReceives: number;
@@ -112,20 +109,20 @@ export class Ipv4 implements LinkReceiver, WayFinder {
   readonly reassembly: Reassembly;
   readonly pathMtu: PathMtuCache;
   readonly #onException: (error: unknown) => void;
-  readonly #strong: boolean;
+  /** RFC 1122 §3.3.4.2. */
+  readonly strong: boolean;
   /** By protocol number, and the same in order of registration. */
   readonly #protocols: (IpProtocol | undefined)[] = new Array(256).fill(undefined);
   readonly #registered: IpProtocol[] = [];
   readonly #paths = new Map<number, Ipv4Path>();
-  /** Destinations asked for lately, by hash. */
-  readonly #asked = new Int32Array(ASKED);
+  readonly #asked = new RecentlyAsked();
   readonly #packet = new Ipv4Packet();
   readonly #error = new Undeliverable();
   #errors: ErrorSender | null = null;
 
   constructor({ clock, timers, random, defaultTtl, loopback, hostModel, onException }: Ipv4Options) {
     this.#onException = onException;
-    this.#strong = hostModel === 'strong';
+    this.strong = hostModel === 'strong';
     this.egress = new Egress({
       loopback,
       clock,
@@ -236,19 +233,14 @@ export class Ipv4 implements LinkReceiver, WayFinder {
   }
 
   path(destination: IpAddress, source?: IpAddress): IpPath {
-    const from = this.#selectSource(destination, source);
+    const from = selectSource(this, destination, source);
     const cached = this.#paths.get(destination.w3);
     if (cached?.source.equals(from) && cached.destination.scope === destination.scope && cached.routed) {
       return cached;
     }
-    const path = new Ipv4Path(this.egress, this, from, destination.copy());
+    const path = new Ipv4Path(this.egress, this, from === source ? from.copy() : from, destination.copy());
     if (!path.routed) throw new NetError('ENETUNREACH', { syscall: 'connect', address: `${destination}` });
-    // Kept from the second time on: the answers to a flood from made-up addresses leave nothing behind.
-    const slot = destination.hash() & (ASKED - 1);
-    if (this.#asked[slot] !== destination.w3) {
-      this.#asked[slot] = destination.w3;
-      return path;
-    }
+    if (!this.#asked.isRepeated(destination)) return path;
     this.#paths.delete(destination.w3);
     if (this.#paths.size >= PATHS) this.#paths.delete(this.#paths.keys().next().value!);
     this.#paths.set(destination.w3, path);
@@ -272,7 +264,7 @@ export class Ipv4 implements LinkReceiver, WayFinder {
 
   /** The source that a packet to `destination` would have, null if it has no way. */
   sourceOf(destination: IpAddress): IpAddress | null {
-    const source = destination.isLoopback ? destination : this.#addressToward(destination);
+    const source = destination.isLoopback ? destination : addressToward(this, destination);
     return source !== null && this.hasWay(destination, source) ? source : null;
   }
 
@@ -284,26 +276,7 @@ export class Ipv4 implements LinkReceiver, WayFinder {
   }
 
   findWay(destination: IpAddress, source: IpAddress): Way {
-    if (!this.isLocal(source) && !source.isUnspecified) return { kind: 'none' };
-    if (this.isLocal(destination)) return { kind: 'loopback' };
-    // RFC 1122 §3.2.1.3 (g): loopback addresses stay inside.
-    if (source.isLoopback) return { kind: 'none' };
-    if (this.isBroadcast(destination)) return this.#wayToEverybody(destination);
-    if (destination.isMulticast) return this.#wayToGroup(destination, source);
-    // An address of ours is needed to be answered, and to ask for neighbours.
-    if (source.isUnspecified) return { kind: 'none' };
-    const route = this.#route(destination, source);
-    if (route === null) return { kind: 'none' };
-    const { link, gateway } = route;
-    return {
-      kind: 'link',
-      link,
-      nextHop: (gateway ?? destination).w3,
-      group: null,
-      mtu: Math.min(link.mtu, this.pathMtu.get(destination.w3) ?? link.mtu),
-      mayFragment: this.pathMtu.mayFragment(destination.w3),
-      ttl: this.egress.defaultTtl,
-    };
+    return findWay(this, destination, source);
   }
 
   /** A frame from the wire, `start` at the IPv4 header. */
@@ -450,85 +423,7 @@ export class Ipv4 implements LinkReceiver, WayFinder {
     if (packet.toLinkGroup) return false;
     // RFC 2131 §4.1: a server may send its offer to the address that it offers, whatever we asked for.
     if (link.address === null && this.forwarder === null && packet.protocol === PROTOCOL_UDP) return true;
-    return link.has(destination) || (!this.#strong && this.linkOf(destination) !== null);
-  }
-
-  /** RFC 1122 §3.3.4.2: by the interface of the source, or by any. */
-  #route(destination: IpAddress, source: IpAddress): Route | null {
-    return this.routes.lookup(destination, this.linkOf(source), this.#strong);
-  }
-
-  #wayToEverybody(destination: IpAddress): Way {
-    const link =
-      this.links.find((candidate) => candidate.isDirectedBroadcast(destination)) ??
-      this.#scopeOf(destination);
-    if (link === null) return { kind: 'none' };
-    return {
-      kind: 'link',
-      link,
-      nextHop: destination.w3,
-      group: link.everybody,
-      mtu: link.mtu,
-      mayFragment: false,
-      ttl: this.egress.defaultTtl,
-    };
-  }
-
-  #wayToGroup(destination: IpAddress, source: IpAddress): Way {
-    const link = destination.scope === 0 ? this.linkOf(source) : this.#scopeOf(destination);
-    if (link === null) return { kind: 'none' };
-    const group = link.arp.permanent(destination.w3, multicastMac(destination));
-    return {
-      kind: 'link',
-      link,
-      nextHop: destination.w3,
-      group,
-      mtu: link.mtu,
-      mayFragment: false,
-      ttl: MULTICAST_TTL,
-    };
-  }
-
-  /** The link that a broadcast or multicast destination means. */
-  #scopeOf({ scope }: IpAddress): Link | null {
-    return this.links.find((link) => link.index === scope) ?? null;
-  }
-
-  #selectSource(destination: IpAddress, source: IpAddress | undefined): IpAddress {
-    const address = `${destination}`;
-    if (destination.isUnspecified || !destination.isIpv4) {
-      throw new NetError('EINVAL', { syscall: 'connect', address, reason: 'no IPv4 destination' });
-    }
-    if (source !== undefined && !source.isUnspecified) {
-      if (!this.isLocal(source)) {
-        throw new NetError('EADDRNOTAVAIL', {
-          syscall: 'bind',
-          address: `${source}`,
-          reason: 'not an address of ours',
-        });
-      }
-      return source.copy();
-    }
-    if (destination.isLoopback) return LOCALHOST;
-    const own = this.#addressToward(destination);
-    if (own !== null) return own;
-    // A DHCP client has no address yet (RFC 2131 §4.1).
-    if (destination.isLimitedBroadcast) return IpAddress.ANY_IPV4;
-    throw new NetError('ENETUNREACH', {
-      syscall: 'connect',
-      address,
-      reason: 'no address on any interface',
-    });
-  }
-
-  /** RFC 1122 §3.3.4.3: the address of the interface that the route leaves by. */
-  #addressToward(destination: IpAddress): IpAddress | null {
-    if (destination.isLimitedBroadcast || (destination.isMulticast && destination.scope !== 0)) {
-      return this.#scopeOf(destination)?.address?.address ?? null;
-    }
-    const own = this.linkOf(destination) ?? this.routes.lookup(destination)?.link;
-    const link = own?.address ? own : this.links.find((candidate) => candidate.address !== null);
-    return link?.address?.address ?? null;
+    return link.has(destination) || (!this.strong && this.linkOf(destination) !== null);
   }
 
   #routesChanged(): void {

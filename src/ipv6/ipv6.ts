@@ -3,7 +3,7 @@ import { type AddressConflict, Neighbour } from '../arp/index.ts';
 import { EMPTY } from '../bytes/index.ts';
 import { NetError } from '../errors.ts';
 import type { Ethernet } from '../ethernet/index.ts';
-import type { Loopback } from '../internet/index.ts';
+import { type Loopback, RecentlyAsked } from '../internet/index.ts';
 import type { IpError, IpErrorKind, IpPath, IpProtocol } from '../ip.ts';
 import type { Frame } from '../netif/netif.ts';
 import type { Clock, Random, TimerWheel } from '../time/index.ts';
@@ -59,6 +59,7 @@ export class Ipv6 implements LinkReceiver, WayFinder {
   readonly #options: Ipv6Options;
   readonly #protocols: (IpProtocol | undefined)[] = new Array(256).fill(undefined);
   readonly #paths: AddressMap<Ipv6Path>;
+  readonly #asked = new RecentlyAsked();
   readonly #error = new Undeliverable();
 
   constructor(options: Ipv6Options) {
@@ -161,6 +162,7 @@ export class Ipv6 implements LinkReceiver, WayFinder {
     if (cached?.source.equals(from) && cached.routed) return cached;
     const path = new Ipv6Path(this.egress, this, from.copy(), destination.copy());
     if (!path.routed) throw new NetError('ENETUNREACH', { syscall: 'connect', address: `${destination}` });
+    if (!this.#asked.isRepeated(destination)) return path;
     if (cached === undefined && this.#paths.size >= PATHS) this.#paths.deleteOldest();
     this.#paths.set(destination, path);
     return path;

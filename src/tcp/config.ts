@@ -163,3 +163,9 @@ export const TCP_DEFAULTS: TcpConfig = {
   maxOrphans: 8192,
   ephemeralPorts: [32_768, 65_535],
 };
+
+/** `base` with what `options` say. */
+export function resolveConfig(base: TcpConfig, options: TcpOptions): TcpConfig {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return given.length === 0 ? base : { ...base, ...Object.fromEntries(given) };
+}

@@ -1,14 +1,14 @@
 import type { IpAddress } from '../address/index.ts';
 import { NetError, type NetErrorCode } from '../errors.ts';
 import { type IpPath, PROTOCOL_TCP } from '../ip.ts';
-import { ETHERNET_HEADER } from '../netif/netif.ts';
 import type { FlowStats } from '../stack.ts';
 import { Timer } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
 import { createCongestion } from './congestion/create.ts';
-import type { Endpoint } from './demux.ts';
+import type { ConnectionTuple, Endpoint } from './demux.ts';
 import { EcnState } from './ecn.ts';
 import { emitBare, emitTimestamped, finish, writeHeader } from './emit.ts';
+import type { Borrower, ConnectionHandler } from './handler.ts';
 import { sendSyn } from './handshake.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
@@ -16,8 +16,8 @@ import { KeepAlive } from './keepalive.ts';
 import type { ListenSocket } from './listener.ts';
 import * as options from './options.ts';
 import { Receiver } from './receiver.ts';
-import { markOversizedLost } from './repair.ts';
 import type { Segment } from './segment.ts';
+import { sizeSegments } from './segment-size.ts';
 import { type Emitter, Sender, STALLED } from './sender.ts';
 import type { State } from './state.ts';
 import * as states from './state.ts';
@@ -36,38 +36,6 @@ const LEAST_SEND_BUFFER = 256 << 10;
 const BARE_ANSWER_MS = 500;
 /** ECT(0) (RFC 3168 §5). */
 const ECN_CAPABLE = { trafficClass: 2 } as const;
-
-/** Who is told of a connection's events: a `Flow`, or a test. */
-export interface ConnectionHandler {
-  connected(connection: Connection): void;
-  /** Bytes, or the end of the stream, can be taken. */
-  readable(connection: Connection): void;
-  /** The peer has acknowledged data: there may be room again. */
-  writable(connection: Connection): void;
-  /** The peer has acknowledged our FIN, and so everything. */
-  finished(connection: Connection): void;
-  /** The connection is over; what was received can still be taken. */
-  closed(connection: Connection, error: NetError | null): void;
-}
-
-/** A reader who is shown bytes as they come, and keeps none. */
-export interface Borrower {
-  /** `view` is good during the call only. */
-  lend(view: Uint8Array): void;
-}
-
-/** `address` for good: `shared` if that is the same, which all connections of a path then have in common. */
-export function kept(address: IpAddress, shared: IpAddress): IpAddress {
-  return address.equals(shared) ? shared : address.copy();
-}
-
-export interface ConnectionTuple {
-  readonly path: IpPath;
-  readonly local: IpAddress;
-  readonly localPort: number;
-  readonly remote: IpAddress;
-  readonly remotePort: number;
-}
 
 /**
  * The transmission control block (RFC 9293 §3.3.1) with what the user and the
@@ -119,8 +87,9 @@ export class Connection implements Endpoint, Emitter {
   #answeredBareAt = Number.NEGATIVE_INFINITY;
   /** What the peer's SYN announced. */
   peerMss: number;
-  #pathMtu = 0;
-  #optionBytes = -1;
+  /** Path MTU and bytes of options that `sender.segment` was made for. */
+  sizedMtu = 0;
+  sizedOptions = -1;
 
   /** The user has closed: nobody will read. */
   detached = false;
@@ -336,7 +305,7 @@ export class Connection implements Endpoint, Emitter {
         if (this.sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
       }
     } else {
-      this.updateSegment();
+      sizeSegments(this);
       if (this.sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
       this.#acknowledge();
     }
@@ -408,33 +377,6 @@ export class Connection implements Endpoint, Emitter {
     if (ecn.mustReduce(segment, sender.next)) {
       sender.recovery.onCongestionMark(sender.una, sender.next, this.host);
     }
-  }
-
-  /** Payload bytes per segment, after the path MTU, the peer's MSS and the options that go with data now. */
-  updateSegment(): void {
-    const { path, receiver, sender } = this;
-    const optionBytes =
-      (this.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
-      (this.selective ? options.sackLength(receiver.sackBlocks(this.timestamps)) : 0);
-    const { pathProbe } = sender;
-    const mtu = this.pathMtu;
-    if (pathProbe !== null) {
-      // Whatever the path takes, the peer takes no more than it announced.
-      const allowed = Math.min(this.peerMss, this.config.maxSegment) + path.headerLength + HEADER;
-      const wanted = pathProbe.wanted(Math.min(path.mtu, allowed), this.host.now);
-      sender.pathProbeLength = wanted === 0 ? 0 : wanted - path.headerLength - HEADER - optionBytes;
-    }
-    if (mtu === this.#pathMtu && optionBytes === this.#optionBytes) return;
-    const hasShrunk = mtu < this.#pathMtu;
-    this.#pathMtu = mtu;
-    this.#optionBytes = optionBytes;
-    const most = Math.min(this.peerMss, mtu - path.headerLength - HEADER, this.config.maxSegment);
-    sender.segment = Math.max(1, most - optionBytes);
-    sender.congestion.segment = sender.segment;
-    const { segmentation } = path.transmit;
-    const room = Math.min(segmentation - ETHERNET_HEADER, 0xffff) - path.headerLength - HEADER - optionBytes;
-    sender.largeSegment = segmentation > 0 ? room - (room % sender.segment) : 0;
-    if (hasShrunk) markOversizedLost(sender);
   }
 
   // ---------------------------------------------------------------- time

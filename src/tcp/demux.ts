@@ -1,4 +1,5 @@
 import type { IpAddress } from '../address/index.ts';
+import type { IpPath } from '../ip.ts';
 import type { Random } from '../time/random.ts';
 import type { Segment } from './segment.ts';
 
@@ -11,6 +12,20 @@ export interface Endpoint {
   /** Next in the same bucket: the table allocates nothing. */
   tableNext: Endpoint | null;
   receive(segment: Segment): void;
+}
+
+/** `address` for good: `shared` if that is the same, which all connections of a path then have in common. */
+export function kept(address: IpAddress, shared: IpAddress): IpAddress {
+  return address.equals(shared) ? shared : address.copy();
+}
+
+/** The four, and the way to the peer. */
+export interface ConnectionTuple {
+  readonly path: IpPath;
+  readonly local: IpAddress;
+  readonly localPort: number;
+  readonly remote: IpAddress;
+  readonly remotePort: number;
 }
 
 const INITIAL_BUCKETS = 64;

@@ -3,9 +3,10 @@ import { NetError } from '../errors.ts';
 import type { ConnectOptions, Flow, Listener, ListenOptions, Tcp } from '../stack.ts';
 import type { Alarm, Clock } from '../time/clock.ts';
 import type { TcpOptions } from './config.ts';
-import type { Connection, ConnectionHandler } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { interleave, race } from './eyeballs.ts';
 import { endpoint, TcpFlow } from './flow.ts';
+import type { ConnectionHandler } from './handler.ts';
 import type { ListenSocket } from './listener.ts';
 import type { TcpLayer } from './tcp.ts';
 

@@ -2,7 +2,8 @@ import type { IpAddress } from '../address/index.ts';
 import { NetError } from '../errors.ts';
 import type { DataListener, Endpoint, Flow, FlowStats } from '../stack.ts';
 import { type FlowStreams, streamsOf } from '../streams/index.ts';
-import type { Connection, ConnectionHandler } from './connection.ts';
+import type { Connection } from './connection.ts';
+import type { ConnectionHandler } from './handler.ts';
 import { Lending, RESOLVED } from './lending.ts';
 
 /** A promise that waits, in a ring of which the last is known: a queue of one pointer. */

@@ -4,6 +4,7 @@ import { EMPTY } from '../bytes/index.ts';
 import type { Connection } from './connection.ts';
 import { emitSyn, type SynData, type SynOptions, synLength } from './emit.ts';
 import type { Segment } from './segment.ts';
+import { sizeSegments } from './segment-size.ts';
 import { advance, distance } from './sequence.ts';
 import * as states from './state.ts';
 import { FIN, HEADER, SYN } from './wire.ts';
@@ -41,7 +42,7 @@ export function answerWithData(
 ): void {
   answer(connection, syn, initial, timestampOffset);
   const { receiver, sender, host, config, listener } = connection;
-  connection.updateSegment();
+  sizeSegments(connection);
   sender.congestion.window = config.initialWindow * sender.segment;
   receiver.advertise(false);
   syn.sequence = advance(syn.sequence, 1);
@@ -212,7 +213,7 @@ export function establish(connection: Connection): void {
   recovery.timeoutAt = NEVER;
   recovery.backoffs = 0;
   recovery.retries = 0;
-  connection.updateSegment();
+  sizeSegments(connection);
   // RFC 5681 §3.1: a lost SYN says that the path is bad; RFC 6928 §2 otherwise.
   congestion.window = (lostSyn ? 1 : config.initialWindow) * sender.segment;
   congestion.segment = sender.segment;

@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
 import { establish, takeFastOpenAnswer, takeSyn } from './handshake.ts';
 import type { Segment } from './segment.ts';
+import { sizeSegments } from './segment-size.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
 import * as states from './state.ts';
 import { trace } from './trace.ts';
@@ -244,7 +245,7 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
   if (sender.una !== previous) {
     connection.waitingSince = host.now;
     connection.path.confirm();
-    if (sender.pathProbe?.acknowledged(sender.una, host.now)) connection.updateSegment();
+    if (sender.pathProbe?.acknowledged(sender.una, host.now)) sizeSegments(connection);
   }
   trace(connection, 'ack');
   if (moved > 0) connection.handler?.writable(connection);

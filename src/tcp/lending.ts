@@ -1,5 +1,6 @@
 import type { DataListener } from '../stack.ts';
-import type { Borrower, Connection } from './connection.ts';
+import type { Connection } from './connection.ts';
+import type { Borrower } from './handler.ts';
 
 /**
  * What `write` answers while there is room, so that it costs no promise per

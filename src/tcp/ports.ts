@@ -1,3 +1,4 @@
+import { NetError } from '../errors.ts';
 import { type Random, randomBelow } from '../time/random.ts';
 
 /**
@@ -27,5 +28,12 @@ export class EphemeralPorts {
       if (isFree(port)) return port;
     }
     return 0;
+  }
+}
+
+/** Throws `EINVAL`. */
+export function checkPort(port: number, least: number, syscall: string): void {
+  if (!Number.isInteger(port) || port < least || port > 65_535) {
+    throw new NetError('EINVAL', { syscall, reason: `port ${port} is not within ${least}..65535` });
   }
 }

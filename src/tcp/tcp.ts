@@ -8,19 +8,19 @@ import type { StackStatistics } from '../stack.ts';
 import type { Clock } from '../time/clock.ts';
 import { type Random, randomBelow } from '../time/random.ts';
 import type { Timer, TimerWheel } from '../time/timers.ts';
-import { TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
-import { Connection, kept } from './connection.ts';
+import { type ActiveHost, ActiveOpens, type TcpConnectOptions } from './active.ts';
+import { resolveConfig, TCP_DEFAULTS, type TcpConfig, type TcpOptions } from './config.ts';
+import { Connection } from './connection.ts';
 import { EndpointTable } from './demux.ts';
 import { emitBare } from './emit.ts';
 import { FastOpenCookies } from './fast-open.ts';
-import { open } from './handshake.ts';
 import { type TcpCounters, tcpCounters } from './host.ts';
 import { takeIpError } from './ip-errors.ts';
 import { SequenceGenerator } from './isn.ts';
 import { ListenSocket } from './listener.ts';
 import { ListenerTable } from './listeners.ts';
-import { type PassiveHost, PassiveOpens } from './passive.ts';
-import { EphemeralPorts } from './ports.ts';
+import { PassiveOpens } from './passive.ts';
+import { checkPort, EphemeralPorts } from './ports.ts';
 import { PayloadKeeper } from './receive-queue.ts';
 import { Delivery } from './recovery/scoreboard.ts';
 import { SegmentPool } from './recovery/segment-pool.ts';
@@ -53,18 +53,8 @@ export interface TcpListenOptions {
   readonly options?: TcpOptions;
 }
 
-export interface TcpConnectOptions {
-  readonly remote: IpAddress;
-  readonly remotePort: number;
-  readonly local?: IpAddress;
-  readonly localPort?: number;
-  /** First bytes to send; with Fast Open they go with the SYN. Kept by reference. */
-  readonly data?: Uint8Array;
-  readonly options?: TcpOptions;
-}
-
 /** TCP over any network layer: demultiplexing, listeners, ports, TIME-WAIT, and the batch. */
-export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
+export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
   readonly protocol = PROTOCOL_TCP;
   readonly timers: TimerWheel;
   readonly random: Random;
@@ -83,6 +73,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
   readonly #listeners = new ListenerTable();
   readonly sequences: SequenceGenerator;
   readonly #ports: EphemeralPorts;
+  readonly #active: ActiveOpens;
   readonly #passive: PassiveOpens;
   readonly fastOpenCookies: FastOpenCookies;
   readonly #segment = new Segment(new Frame(EMPTY));
@@ -116,6 +107,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     this.#passive = new PassiveOpens(this, random);
     this.fastOpenCookies = new FastOpenCookies(random);
     this.#ports = new EphemeralPorts(this.config.ephemeralPorts, random);
+    this.#active = new ActiveOpens(this, this.#table, this.#ports);
     this.#timeWaitTimer = timers.timer(() => this.#endTimeWaits());
     ip.register(this);
   }
@@ -155,64 +147,8 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
    * network layer throws for a destination, and `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL`.
    */
   connect(options: TcpConnectOptions): Connection {
-    const { remote, remotePort } = options;
-    checkPort(remotePort, 1, 'connect');
     if (this.#closed) throw new NetError('ENETDOWN', { syscall: 'connect' });
-    if (remote.isMulticast || this.ip.isBroadcast(remote)) {
-      throw new NetError('ENETUNREACH', { syscall: 'connect', address: remote.toString(), port: remotePort });
-    }
-    const path = this.ip.path(remote, options.local);
-    const local = path.source;
-    const localPort = this.#localPort(local, options.localPort ?? 0, remote, remotePort);
-    const previous = this.#table.find(local, localPort, remote, remotePort);
-    this.touch();
-    const tuple = {
-      path,
-      local: kept(local, path.source),
-      localPort,
-      remote: kept(remote, path.destination),
-      remotePort,
-    };
-    const connection = new Connection(this, resolveConfig(this.config, options.options ?? {}), tuple);
-    const generated = this.sequences.generate(local, localPort, remote, remotePort, this.now);
-    const { timestampOffset } = generated;
-    let { isn } = generated;
-    if (previous instanceof TimeWait) {
-      // A connection that was faster than the ISN's clock has left it behind.
-      if (!previous.allows(isn)) isn = advance(previous.sendNext, 0x20000);
-      this.#endTimeWait(previous);
-    }
-    this.#table.add(connection);
-    this.counters.activeOpens++;
-    if (options.data !== undefined) connection.sender.queue.push(options.data);
-    open(connection, isn, timestampOffset);
-    return connection;
-  }
-
-  #localPort(local: IpAddress, asked: number, remote: IpAddress, remotePort: number): number {
-    const isFree = (port: number): boolean => {
-      const other = this.#table.find(local, port, remote, remotePort);
-      return other === null;
-    };
-    if (asked !== 0) {
-      checkPort(asked, 1, 'connect');
-      const other = this.#table.find(local, asked, remote, remotePort);
-      // A port that was asked for by number may leave TIME-WAIT: our ISN will be above the old numbers.
-      if (other !== null && !(other instanceof TimeWait)) {
-        throw new NetError('EADDRINUSE', { syscall: 'connect', address: local.toString(), port: asked });
-      }
-      return asked;
-    }
-    const port = this.#ports.choose(isFree);
-    if (port === 0) {
-      throw new NetError('EADDRNOTAVAIL', {
-        syscall: 'connect',
-        address: remote.toString(),
-        port: remotePort,
-        reason: 'every ephemeral port is in use toward this destination',
-      });
-    }
-    return port;
+    return this.#active.open(options);
   }
 
   // ---------------------------------------------------------------- receiving
@@ -389,7 +325,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
       this.counters.timeWaitOverflows++;
       const { oldest } = this.#timeWaits;
       if (oldest === null) return;
-      this.#endTimeWait(oldest);
+      this.endTimeWait(oldest);
     }
     this.#table.add(timeWait);
     this.renew(timeWait);
@@ -413,11 +349,11 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
       timeWait.acknowledge();
       return;
     }
-    this.#endTimeWait(timeWait);
+    this.endTimeWait(timeWait);
     this.#passive.answerSyn(listener, local, remote, remotePort, segment, timeWait);
   }
 
-  #endTimeWait(timeWait: TimeWait): void {
+  endTimeWait(timeWait: TimeWait): void {
     this.#timeWaits.remove(timeWait);
     this.#table.remove(timeWait);
   }
@@ -429,7 +365,7 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
         this.#timeWaitTimer.arm(oldest.until);
         return;
       }
-      this.#endTimeWait(oldest);
+      this.endTimeWait(oldest);
     }
   }
 
@@ -490,16 +426,5 @@ export class TcpLayer implements IpProtocol, PassiveHost, TimeWaitHost {
     this.#timeWaitTimer.cancel();
     this.#ready.length = 0;
     this.#stalled.length = 0;
-  }
-}
-
-function resolveConfig(base: TcpConfig, options: TcpOptions): TcpConfig {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return given.length === 0 ? base : { ...base, ...Object.fromEntries(given) };
-}
-
-function checkPort(port: number, least: number, syscall: string): void {
-  if (!Number.isInteger(port) || port < least || port > 65_535) {
-    throw new NetError('EINVAL', { syscall, reason: `port ${port} is not within ${least}..65535` });
   }
 }

@@ -3,6 +3,7 @@ import type { Connection } from './connection.ts';
 import { GIVE_UP, PROBE } from './keepalive.ts';
 import { PathProbe } from './path-probe.ts';
 import { sendLossProbe } from './repair.ts';
+import { sizeSegments } from './segment-size.ts';
 import { advance, distance } from './sequence.ts';
 import * as states from './state.ts';
 import { trace } from './trace.ts';
@@ -111,7 +112,7 @@ function suspectPath(connection: Connection, now: number): void {
   } else if (recovery.retries === 0 || !sender.pathProbe.lower(now)) {
     return;
   }
-  connection.updateSegment();
+  sizeSegments(connection);
 }
 
 function onPersistTimeout(connection: Connection): void {

@@ -20,6 +20,21 @@ const GROUP = 'ff02::1:ff00:1';
 const GROUP_MAC = '33:33:ff:00:00:01';
 const OTHER_MAC = '02:00:00:00:00:77';
 
+describe('paths', () => {
+  it('are shared by those who go the same way, from the second on: a flood of strangers leaves none', () => {
+    const host = createHost6();
+    const first = host.path(PEER6);
+    const second = host.path(PEER6, US6);
+    expect(second).not.toBe(first);
+    expect(host.path(PEER6)).toBe(second);
+    // Strangers, however many, neither stay nor push out what is shared.
+    const stranger = (i: number): string => `2001:db8::${(0x8000 + i).toString(16)}`;
+    const once = Array.from({ length: 3000 }, (_, i) => host.path(stranger(i)));
+    expect(host.path(PEER6)).toBe(second);
+    expect(once.some((path, i) => host.path(stranger(i)) === path)).toBe(false);
+  });
+});
+
 describe('neighbour discovery', () => {
   it('asks the solicited-node group, keeps what waits, and sends it when answered', () => {
     const host = createHost6();
