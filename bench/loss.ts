@@ -1,7 +1,7 @@
 /**
  * `npm run bench:loss`: goodput on bad paths.
  *
- *   bench/loss.ts [--quick] [--cells PATTERN,…] [--seeds N] [--json FILE] [--page FILE]
+ *   bench/loss.ts [--quick] [--cells PATTERN,…] [--controllers NAME,…] [--seeds N] [--json FILE] [--page FILE]
  *   bench/loss.ts --linux [--cells PATTERN,…] [--runs N] [--seconds N] [--json FILE] [--page FILE]
  *
  * Without `--linux`: each controller between two of our stacks, on virtual time,
@@ -40,6 +40,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     linux: { type: 'boolean', default: false },
     cells: { type: 'string' },
+    controllers: { type: 'string' },
     seeds: { type: 'string' },
     runs: { type: 'string', default: '2' },
     seconds: { type: 'string' },
@@ -52,6 +53,10 @@ const { values } = parseArgs({
 const patterns = values.cells?.split(',') ?? (values.quick ? QUICK : ['*']);
 const cells = allCells().filter((cell) => patterns.some((pattern) => matches(cell, pattern)));
 if (cells.length === 0) throw new Error(`no cell is called ${patterns.join(' or ')}: try random/1%/20`);
+
+const wanted = values.controllers?.split(',');
+const controllers = CONTROLLERS.filter((name) => wanted === undefined || wanted.includes(name));
+if (controllers.length === 0) throw new Error(`no controller is called ${values.controllers}`);
 
 const report = values.linux
   ? await reportOn(
@@ -89,7 +94,7 @@ async function virtual(): Promise<VirtualResult[]> {
   const seeds = Number(values.seeds ?? (values.quick ? 2 : 5));
   const jobs: VirtualJob[] = [];
   for (const cell of cells) {
-    for (const controller of CONTROLLERS) {
+    for (const controller of controllers) {
       for (let seed = 1; seed <= seeds; seed++) jobs.push({ cell, controller, seed });
     }
   }

@@ -1,5 +1,6 @@
 import { type Random, randomBelow, randomFraction } from '../../time/random.ts';
 import type { LostPacket, RateSample } from '../recovery/rate.ts';
+import { Coexistence } from './bbr-coexistence.ts';
 import { BETA, type PathModel } from './bbr-model.ts';
 import type { FullBandwidth } from './bbr-startup.ts';
 import { type BbrState, isProbeBw } from './bbr-state.ts';
@@ -31,6 +32,8 @@ export interface ProbeBwFlow {
   readonly targetInflight: number;
   /** Inflight(BBR.max_bw, 1.0). */
   readonly maxBwInflight: number;
+  /** BBR.min_rtt. */
+  readonly minRttMs: number;
   enter(state: BbrState): void;
 }
 
@@ -58,6 +61,7 @@ export class ProbeBw {
   #roundsSinceUp = 0;
   #waitMs = 0;
   #cycleStamp = 0;
+  readonly coexistence = new Coexistence();
   readonly #flow: ProbeBwFlow;
   readonly #random: Random;
 
@@ -75,11 +79,11 @@ export class ProbeBw {
     if (this.#adaptLongTermModel(rs, newlyAcked, hasSelectiveAcks)) return;
     switch (flow.state) {
       case 'probe-bw-down':
-        if (this.#isTimeToProbe(now)) this.startRefill();
+        if (this.#isTimeToProbe(now)) this.#probe(now);
         else if (this.#isTimeToCruise(inFlight)) flow.enter('probe-bw-cruise');
         break;
       case 'probe-bw-cruise':
-        if (this.#isTimeToProbe(now)) this.startRefill();
+        if (this.#isTimeToProbe(now)) this.#probe(now);
         break;
       case 'probe-bw-refill':
         if (model.roundStart) {
@@ -88,7 +92,7 @@ export class ProbeBw {
         }
         break;
       case 'probe-bw-up':
-        if (this.#isTimeToGoDown(rs, inFlight)) {
+        if (this.#isTimeToGoDown(rs, inFlight + newlyAcked)) {
           this.#wasTooHigh = false;
           this.startDown(now);
         }
@@ -114,6 +118,11 @@ export class ProbeBw {
   stopFeedback(): void {
     this.#ackPhase = 'probe-stopping';
     this.#flow.model.startRound();
+  }
+
+  #probe(now: number): void {
+    this.coexistence.onProbe(this.#flow.minRttMs, now);
+    this.startRefill();
   }
 
   /** StartProbeBW_REFILL. */
@@ -149,9 +158,11 @@ export class ProbeBw {
     return inFlight <= this.inflightWithHeadroom && inFlight <= this.#flow.maxBwInflight;
   }
 
+  /** `inFlight`: before the ACK, since what it has delivered can only be replaced after it. */
   #isTimeToGoDown(rs: RateSample, inFlight: number): boolean {
-    const { model, fullBw, isCwndLimited, window } = this.#flow;
-    if (this.#wasTooHigh && inFlight >= model.inflightLongterm) {
+    const { model, fullBw, isCwndLimited, window, segment } = this.#flow;
+    // The window is no more than the bound: nothing is in flight beyond its last whole segment.
+    if (this.#wasTooHigh && inFlight > model.inflightLongterm - segment) {
       this.#wasPrecautionary = true;
       return true;
     }

@@ -126,6 +126,7 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
     if (model.roundStart) fullBw.check(rs);
     this.#checkStartupDone(rs);
     this.#checkDrainDone(inFlight);
+    this.#probeBw.coexistence.onRtt(sample.rttMs, model.roundStart, now);
     this.#probeBw.update(rs, bytes, inFlight, this.rate.hasSelectiveAcks, now);
     this.#minRtt.update(sample.rttMs, now);
     this.#checkProbeRtt(rs, inFlight);
@@ -250,6 +251,7 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
   /** NoteLoss (§5.5.10.2); the state is saved once, before the first response to a recovery's losses. */
   #noteLoss(): void {
     if (!this.#isSaved) this.save();
+    this.#probeBw.coexistence.onLoss();
     this.model.noteLoss();
   }
 
@@ -353,7 +355,10 @@ export class Bbr implements Congestion, RateListener, ProbeBwFlow {
 
   /** SetCwnd (§5.6.4.6) with BoundCwndForProbeRTT and BoundCwndForModel. */
   #setCwnd(newlyAcked: number): void {
-    const wanted = this.#bdpMultiple(GAINS[this.state].cwnd) + this.#aggregation.extraAcked;
+    let wanted = this.#bdpMultiple(GAINS[this.state].cwnd) + this.#aggregation.extraAcked;
+    if (isProbeBw(this.state)) {
+      wanted = Math.min(wanted, this.#probeBw.coexistence.share(this.model.bw, this.segment, this.#now));
+    }
     const maxInflight = this.#quantized(wanted);
     let cwnd = this.window;
     if (this.fullBw.reached) cwnd = Math.min(cwnd + newlyAcked, maxInflight);
