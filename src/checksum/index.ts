@@ -36,3 +36,10 @@ export const allocateSummable = summer.allocateSummable;
 
 /** Takes back what {@link allocateSummable} gave; nobody may write there any more. */
 export const releaseSummable = summer.releaseSummable;
+
+/**
+ * Of payloads that lie behind each other in `bytes[start..end)`, `size` bytes
+ * each but the last: the index of the first that does not complete the sum of
+ * its headers, `headers[i]` (unfolded), to a right checksum; their number if all do.
+ */
+export const firstUnsound = summer.firstUnsound;

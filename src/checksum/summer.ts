@@ -27,7 +27,7 @@ const WORDS_FROM = 112;
 /** Bytes copied into WebAssembly memory at a time: even, so that words stay words. */
 const SCRATCH = 64 * 1024;
 
-/** The two sums, and memory that they are quick on. */
+/** The sums, and memory that they are quick on. */
 export interface Summer {
   sum(bytes: Uint8Array, start: number, end: number, initial?: number): number;
   copyAndSum(
@@ -38,6 +38,7 @@ export interface Summer {
     end: number,
     initial?: number,
   ): number;
+  firstUnsound(bytes: Uint8Array, start: number, end: number, size: number, headers: Int32Array): number;
   allocateSummable(size: number): Uint8Array;
   releaseSummable(bytes: Uint8Array): void;
 }
@@ -51,6 +52,13 @@ export function portableSummer(): Summer {
       if (end - start < WORDS_FROM) return copyShort(target, offset, source, start, end, initial);
       copy(target, offset, source, start, end);
       return sum(target, offset, offset + end - start, initial);
+    },
+    firstUnsound(bytes, start, end, size, headers) {
+      let index = 0;
+      for (let at = start; at < end; at += size, index++) {
+        if (sum(bytes, at, Math.min(at + size, end), headers[index]) !== 0xffff) return index;
+      }
+      return index;
     },
     allocateSummable: allocate,
     releaseSummable() {},
@@ -92,6 +100,19 @@ export function simdSummer({ memory, sum: sumAt }: Simd): Summer {
       if (length < SIMD_FROM) return copyShort(target, offset, source, start, end, initial);
       copy(target, offset, source, start, end);
       return sum(target, offset, offset + length, initial);
+    },
+    firstUnsound(bytes, start, end, size, headers) {
+      let at = bytes.byteOffset + start;
+      if (bytes.buffer !== buffer) {
+        at = 0;
+        memory.set(bytes.subarray(start, end), 0);
+      }
+      const last = at + end - start;
+      let index = 0;
+      for (; at < last; at += size, index++) {
+        if (fold(headers[index]! + sumAt(at, Math.min(at + size, last))) !== 0xffff) return index;
+      }
+      return index;
     },
     allocateSummable(size) {
       const at = pool.take(size);

@@ -1,5 +1,5 @@
-import { EMPTY, get16, get32, set16 } from '../bytes/index.ts';
-import { sum, update16 } from '../checksum/index.ts';
+import { EMPTY, get16, get32, set16, set32 } from '../bytes/index.ts';
+import { firstUnsound, fold, sum, update16 } from '../checksum/index.ts';
 import { CHECKSUM_VERIFIED, ETHERNET_HEADER, type Frame } from './netif.ts';
 
 const IPV4 = 0x0800;
@@ -18,6 +18,8 @@ const PLAIN_IPV4 = 0x45;
 const LARGEST_PACKET = 65_535;
 /** Headers at most: Ethernet, IPv6, TCP with full options. */
 const MOST_HEADERS = ETHERNET_HEADER + IPV6_HEADER + 60;
+/** As many as one packet has of the usual length, and more. */
+const MOST_SEGMENTS = 64;
 
 /**
  * Receive coalescing for devices that know only ordinary frames: segments of
@@ -29,6 +31,11 @@ const MOST_HEADERS = ETHERNET_HEADER + IPV6_HEADER + 60;
  * (`aside`, `restore`). As with Linux's GRO, only what could be cut apart again
  * into the same packets is put together: all headers equal but for lengths,
  * identification, sequence number and PSH, and every checksum right.
+ *
+ * Each segment's checksum is verified by itself, but the payloads of a run are
+ * summed at its end, while they lie behind each other: there they have to be
+ * moved to where sums are quick only once. A segment that proves damaged is left
+ * out then, and what came behind it is a run of its own.
  */
 export class Coalescer {
   /** The run is `bytes[start..end)` of the memory that is read into; empty while there is none. */
@@ -41,8 +48,13 @@ export class Coalescer {
   #ipHeader = 0;
   #segmentSize = 0;
   #segments = 0;
-  /** Addresses and protocol of the pseudo-header, unfolded. */
-  #pseudo = 0;
+  /** Sums, unfolded, of what the headers have alike: the IPv4 header's, and pseudo-header and TCP header's. */
+  #ipSum = 0;
+  #tcpSum = 0;
+  /** For each segment, what its payload must complete: the sum of pseudo-header and TCP header. */
+  readonly #headerSums = new Int32Array(MOST_SEGMENTS);
+  /** Segments that were left out of the run that is being closed, damaged as they were. */
+  damaged = 0;
   /** Ports and following sequence number of the latest data segment: what would go on with it. */
   #ports = 0;
   #next = 0;
@@ -98,19 +110,23 @@ export class Coalescer {
     const follows = ports === this.#ports && sequence === this.#next;
     this.#ports = ports;
     this.#next = (sequence + payload) | 0;
-    if (!follows || payload <= 0 || (bytes[tcp + 13]! & ~PSH) !== ACK) return false;
+    // Its payload has room for the headers of what follows it, should it be damaged.
+    if (!follows || payload < headers || (bytes[tcp + 13]! & ~PSH) !== ACK) return false;
     if (headers < ETHERNET_HEADER + ipHeader + TCP_HEADER) return false;
-    const addresses = ipHeader === IPV4_HEADER ? ip + 12 : ip + 8;
-    this.#pseudo = TCP + sum(bytes, addresses, tcp);
-    this.start = start;
-    this.headers = headers;
-    this.#ipHeader = ipHeader;
-    if (!this.#isIntact(bytes, start, end)) return false;
-    this.end = end;
+    const isIpv4 = ipHeader === IPV4_HEADER;
+    const length = end - ip;
+    if (get16(bytes, isIpv4 ? ip + 2 : ip + 4) !== (isIpv4 ? length : length - IPV6_HEADER)) return false;
+    if (isIpv4 && sum(bytes, ip, tcp) !== 0xffff) return false;
     if (bytes !== this.#bytes) {
       this.#bytes = bytes;
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     }
+    this.start = start;
+    this.end = end;
+    this.headers = headers;
+    this.#ipHeader = ipHeader;
+    this.#sumHeaders(ip, tcp);
+    this.#headerSums[0] = this.#headerSum(tcp, payload);
     this.#segmentSize = payload;
     this.#segments = 1;
     this.#push = bytes[tcp + 13]! & PSH;
@@ -119,12 +135,13 @@ export class Coalescer {
   }
 
   /** Whether the frame that was read at `overlay`, up to `end`, belongs to the run. It is taken in if so, and `restore` completes that. */
-  extend(bytes: Uint8Array, end: number): boolean {
+  extend(end: number): boolean {
     const at = this.overlay;
     const payload = end - this.end;
-    if (payload <= 0 || payload > this.#segmentSize) return false;
-    if (!this.#matches(at) || !this.#isIntact(bytes, at, end)) return false;
-    this.#push = bytes[at + ETHERNET_HEADER + this.#ipHeader + 13]! & PSH;
+    if (payload <= 0 || payload > this.#segmentSize || !this.#matches(at, end)) return false;
+    const tcp = at + ETHERNET_HEADER + this.#ipHeader;
+    this.#headerSums[this.#segments] = this.#headerSum(tcp, payload);
+    this.#push = this.#view.getUint8(tcp + 13) & PSH;
     this.#next = (this.#next + payload) | 0;
     this.#segments++;
     return true;
@@ -136,31 +153,107 @@ export class Coalescer {
     this.end = end;
     const length = end - this.start - ETHERNET_HEADER;
     this.isFull =
-      this.#push !== 0 || payload < this.#segmentSize || length + this.#segmentSize > LARGEST_PACKET;
+      this.#push !== 0 ||
+      payload < this.#segmentSize ||
+      length + this.#segmentSize > LARGEST_PACKET ||
+      this.#segments === MOST_SEGMENTS;
   }
 
-  /** Ends the run: `frame` shows it, as one packet. */
-  close(bytes: Uint8Array, frame: Frame): void {
-    const { start, end } = this;
-    frame.reset(bytes, start, end);
-    frame.checksum = CHECKSUM_VERIFIED;
-    if (this.#segments > 1) {
-      const ip = start + ETHERNET_HEADER;
-      const length = end - ip;
-      frame.segmentSize = this.#segmentSize;
-      if (this.#ipHeader === IPV4_HEADER) {
-        set16(bytes, ip + 10, update16(get16(bytes, ip + 10), get16(bytes, ip + 2), length));
-        set16(bytes, ip + 2, length);
-      } else {
-        set16(bytes, ip + 4, length - IPV6_HEADER);
-      }
-      bytes[ip + this.#ipHeader + 13] = ACK | this.#push;
-    }
+  /**
+   * Ends the run: `frame` shows it, as one packet, or what comes before a damaged
+   * segment. While the answer is true there is more to come; call again when it
+   * has been dealt with. An empty frame has nothing to show.
+   */
+  close(frame: Frame): boolean {
+    const bytes = this.#bytes;
+    const { start, end, headers } = this;
+    const segments = this.#segments;
+    const size = this.#segmentSize;
+    const payload = start + headers;
+    this.damaged = 0;
+    // Of a single one, the transport makes sure.
+    const sound = segments === 1 ? 1 : firstUnsound(bytes, payload, end, size, this.#headerSums);
     this.#segments = 0;
+    if (sound === segments) {
+      this.#show(frame, start, end, segments, this.#push);
+      return false;
+    }
+    this.damaged = 1;
+    this.#show(frame, start, payload + sound * size, sound, 0);
+    if (sound === segments - 1) return false;
+    // What follows takes the place of the damaged one with its headers.
+    this.#segments = segments - sound - 1;
+    this.start = payload + (sound + 1) * size - headers;
+    bytes.copyWithin(this.start, start, payload);
+    const sequence = this.start + ETHERNET_HEADER + this.#ipHeader + 4;
+    set32(bytes, sequence, get32(bytes, sequence) + (sound + 1) * size);
+    this.#headerSums.copyWithin(0, sound + 1, segments);
+    return true;
   }
 
-  /** Headers as the first frame's, where two packets of one stream have them alike, and next in order. */
-  #matches(at: number): boolean {
+  /** `frame` is `[start, end)`, a packet of so many segments. */
+  #show(frame: Frame, start: number, end: number, segments: number, push: number): void {
+    const bytes = this.#bytes;
+    if (segments === 0) {
+      frame.reset(bytes, start, start);
+      return;
+    }
+    frame.reset(bytes, start, end);
+    const ip = start + ETHERNET_HEADER;
+    const tcp = ip + this.#ipHeader;
+    this.#setLength(bytes, ip, end - ip);
+    bytes[tcp + 13] = ACK | push;
+    if (segments > 1) {
+      frame.checksum = CHECKSUM_VERIFIED;
+      frame.segmentSize = this.#segmentSize;
+      return;
+    }
+    // By itself, it is as it came.
+    const others = this.#tcpSum + push + (end - tcp) + get16(bytes, tcp + 4) + get16(bytes, tcp + 6);
+    set16(bytes, tcp + 16, this.#headerSums[0]! - others);
+  }
+
+  #setLength(bytes: Uint8Array, ip: number, length: number): void {
+    if (this.#ipHeader === IPV4_HEADER) {
+      set16(bytes, ip + 10, update16(get16(bytes, ip + 10), get16(bytes, ip + 2), length));
+      set16(bytes, ip + 2, length);
+    } else {
+      set16(bytes, ip + 4, length - IPV6_HEADER);
+    }
+  }
+
+  /** Sums up what the headers of a run have alike, from its first frame's. */
+  #sumHeaders(ip: number, tcp: number): void {
+    const bytes = this.#bytes;
+    const isIpv4 = tcp - ip === IPV4_HEADER;
+    const addresses = sum(bytes, isIpv4 ? ip + 12 : ip + 8, tcp);
+    // Without length, identification and checksum.
+    if (isIpv4) this.#ipSum = addresses + get16(bytes, ip) + get16(bytes, ip + 6) + get16(bytes, ip + 8);
+    // Without sequence number, PSH and checksum.
+    let total = TCP + addresses + get16(bytes, tcp) + get16(bytes, tcp + 2);
+    for (let at = tcp + 8; at < this.start + this.headers; at += 2) total += get16(bytes, at);
+    this.#tcpSum = total - get16(bytes, tcp + 16) - (bytes[tcp + 13]! & PSH);
+  }
+
+  /** Sum of the pseudo-header and the TCP header at `tcp`, the length of whose packet is known to be right. */
+  #headerSum(tcp: number, payload: number): number {
+    const view = this.#view;
+    const length = this.headers - ETHERNET_HEADER - this.#ipHeader + payload;
+    return (
+      this.#tcpSum +
+      length +
+      view.getUint16(tcp + 4) +
+      view.getUint16(tcp + 6) +
+      (view.getUint8(tcp + 13) & PSH) +
+      view.getUint16(tcp + 16)
+    );
+  }
+
+  /**
+   * Whether the frame from `at` to `end` has the headers of the first, where two packets of one stream have
+   * them alike, is next in order, and is as long as it says.
+   */
+  #matches(at: number, end: number): boolean {
     const view = this.#view;
     const { start, headers } = this;
     const tcp = ETHERNET_HEADER + this.#ipHeader;
@@ -179,28 +272,20 @@ export class Coalescer {
     if (this.#ipHeader === IPV4_HEADER) {
       // Flags, TTL and protocol; then the checksum.
       if (view.getInt32(at + rest) !== view.getInt32(start + rest)) return false;
+      const length = view.getUint16(at + 16);
+      const others = length + view.getUint16(at + 18) + view.getUint16(at + 24);
+      if (length !== end - at - ETHERNET_HEADER || fold(this.#ipSum + others) !== 0xffff) return false;
       rest += 6;
     } else {
       // The rest of the flow label; then the length.
       if (view.getInt16(at + 16) !== view.getInt16(start + 16)) return false;
+      if (view.getUint16(at + 18) !== end - at - tcp) return false;
     }
     for (let i = rest; i < tcp; i += 4) if (view.getInt32(at + i) !== view.getInt32(start + i)) return false;
     for (let i = tcp + TCP_HEADER; i < headers; i += 4) {
       if (view.getInt32(at + i) !== view.getInt32(start + i)) return false;
     }
     return true;
-  }
-
-  /** Length and checksums of the frame `bytes[start..end)` are right. */
-  #isIntact(bytes: Uint8Array, start: number, end: number): boolean {
-    const ip = start + ETHERNET_HEADER;
-    const tcp = ip + this.#ipHeader;
-    if (this.#ipHeader === IPV4_HEADER) {
-      if (get16(bytes, ip + 2) !== end - ip || sum(bytes, ip, tcp) !== 0xffff) return false;
-    } else if (get16(bytes, ip + 4) !== end - tcp) {
-      return false;
-    }
-    return sum(bytes, tcp, end, this.#pseudo + end - tcp) === 0xffff;
   }
 }
 

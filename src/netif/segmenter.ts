@@ -1,4 +1,4 @@
-import { get16, get32, set16, set32 } from '../bytes/index.ts';
+import { EMPTY, get16, get32, set16, set32 } from '../bytes/index.ts';
 import { complement, fold, sum } from '../checksum/index.ts';
 import { ETHERNET_HEADER, type Frame } from './netif.ts';
 
@@ -11,6 +11,8 @@ const DONT_FRAGMENT = 0x4000;
 const IPV6_HEADER = 40;
 const ETHERTYPE_VLAN = 0x8100;
 const VLAN_TAG = 4;
+/** Of Ethernet with a tag, IPv6 and TCP with full options. */
+const MOST_HEADERS = ETHERNET_HEADER + VLAN_TAG + IPV6_HEADER + 60;
 
 /**
  * Cuts a frame of several TCP segments into ordinary frames, for devices that
@@ -22,7 +24,11 @@ export class Segmenter {
   /** The frame that `next` made is `bytes[start..end)`. */
   start = 0;
   end = 0;
-  #bytes: Uint8Array = new Uint8Array(0);
+  #bytes: Uint8Array = EMPTY;
+  /** Words of it, wherever they begin. */
+  #view = new DataView(EMPTY.buffer, 0, 0);
+  /** The headers that each frame begins with. */
+  readonly #pattern = new Int32Array((MOST_HEADERS + 3) >>> 2);
   /** Where the whole begins and ends, and the next segment's payload. */
   #first = 0;
   #last = 0;
@@ -49,7 +55,10 @@ export class Segmenter {
   /** Takes on `frame`, all of `bytes[start..end)`: TCP with a partial checksum and a `segmentSize`. */
   begin(frame: Frame, start: number, end: number): void {
     const { bytes, checksumStart: tcp } = frame;
-    this.#bytes = bytes;
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    }
     this.#first = start;
     this.#last = end;
     this.#size = frame.segmentSize;
@@ -68,35 +77,46 @@ export class Segmenter {
     bytes[tcp + 13] = 0;
     set16(bytes, tcp + 16, 0);
     this.#tcpSum = sum(bytes, tcp, start + this.#headers, pseudo);
-    if (this.#isIpv6) return;
-    this.#identification = get16(bytes, ip + 4);
-    this.#mayBeCut = (get16(bytes, ip + 6) & DONT_FRAGMENT) === 0;
-    set16(bytes, ip + 2, 0);
-    set16(bytes, ip + 4, 0);
-    set16(bytes, ip + 10, 0);
-    this.#ipSum = sum(bytes, ip, tcp);
+    if (!this.#isIpv6) {
+      this.#identification = get16(bytes, ip + 4);
+      this.#mayBeCut = (get16(bytes, ip + 6) & DONT_FRAGMENT) === 0;
+      set16(bytes, ip + 2, 0);
+      set16(bytes, ip + 4, 0);
+      set16(bytes, ip + 10, 0);
+      this.#ipSum = sum(bytes, ip, tcp);
+    }
+    // Two bytes are left behind the last word: every header but Ethernet's is whole words.
+    const words = (this.#headers - 2) >>> 2;
+    for (let i = 0; i < words; i++) this.#pattern[i] = this.#view.getInt32(start + i * 4);
+    this.#pattern[words] = this.#view.getInt16(start + words * 4);
   }
 
   /** Makes the next frame. */
   next(): void {
     const bytes = this.#bytes;
     const payload = this.#payload;
-    const isFirst = payload === this.#first + this.#headers;
+    const view = this.#view;
+    const headers = this.#headers;
+    const isFirst = payload === this.#first + headers;
     const end = Math.min(payload + this.#size, this.#last);
-    const start = payload - this.#headers;
-    // The first frame's headers are the pattern: nothing is ever written over them.
-    if (!isFirst) bytes.copyWithin(start, this.#first, this.#first + this.#headers);
+    const start = payload - headers;
+    if (!isFirst) {
+      const pattern = this.#pattern;
+      const words = (headers - 2) >>> 2;
+      for (let i = 0; i < words; i++) view.setInt32(start + i * 4, pattern[i]!);
+      view.setInt16(payload - 2, pattern[words]!);
+    }
     const ip = start + this.#ip;
     const tcp = start + this.#tcp;
     // RFC 3168 §6.1.2: CWR belongs to the first, PSH and FIN to the last.
     let flags = this.#flags;
     if (!isFirst) flags &= ~CWR;
     if (end < this.#last) flags &= ~(PSH | FIN);
-    const sequence = (this.#sequence + (payload - this.#first - this.#headers)) | 0;
+    const sequence = (this.#sequence + (payload - this.#first - headers)) | 0;
     const fixed = this.#tcpSum + (end - tcp) + flags + (sequence >>> 16) + (sequence & 0xffff);
-    set32(bytes, tcp + 4, sequence);
+    view.setInt32(tcp + 4, sequence);
     bytes[tcp + 13] = flags;
-    set16(bytes, tcp + 16, complement(sum(bytes, payload, end, fixed)));
+    view.setInt16(tcp + 16, complement(sum(bytes, payload, end, fixed)));
     if (this.#isIpv6) set16(bytes, ip + 4, end - ip - IPV6_HEADER);
     else this.#writeIpv4(ip, end - ip);
     this.start = start;

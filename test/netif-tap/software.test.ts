@@ -246,10 +246,10 @@ describe('frames put together in software', () => {
     expect(shown[2]!.bytes.equals(other)).toBe(true);
   });
 
-  it.each([14 + 10, 34 + 16, 34 + 40])('hands up a damaged frame as it came (byte %s)', (at) => {
+  it('hands up a frame whose IP header is damaged as it came', () => {
     const { receive } = setup();
     const frames = stream(5);
-    frames[3]![at]! ^= 0x04;
+    frames[3]![14 + 10]! ^= 0x04;
     const shown = receive(...frames);
     expect(shown.map(({ bytes }) => bytes.length - 66)).toEqual([MSS, 2 * MSS, MSS, MSS]);
     expect(shown[2]!.bytes.equals(frames[3]!)).toBe(true);
@@ -257,6 +257,41 @@ describe('frames put together in software', () => {
     check(shown[1]!, false, MSS);
     check(shown[3]!, false, 4 * MSS);
   });
+
+  /** Which of ten segments are damaged, and what is shown: segments from, and how many. */
+  const damages: [number[], [number, number][]][] = [
+    [[1], [[0, 1], [2, 8]]], // biome-ignore format: a table
+    [[3], [[0, 1], [1, 2], [4, 6]]], // biome-ignore format: a table
+    [[9], [[0, 1], [1, 8]]], // biome-ignore format: a table
+    [[8], [[0, 1], [1, 7], [9, 1]]], // biome-ignore format: a table
+    [[2, 4, 5], [[0, 1], [1, 1], [3, 1], [6, 4]]], // biome-ignore format: a table
+  ];
+  for (const ipv6 of [false, true]) {
+    it.each(damages)(
+      `leaves damaged segments out and counts them (%j, IPv6: ${ipv6})`,
+      (damaged, expected) => {
+        const { netif, receive } = setup(() => true);
+        const frames = stream(10, { ipv6 });
+        const tcp = ipv6 ? 54 : 34;
+        damaged.forEach((index, i) => {
+          // In the payload, or in the checksum.
+          frames[index]![i % 2 === 0 ? tcp + 40 : tcp + 16]! ^= 0x04;
+        });
+        const shown = receive(...frames);
+        expect(shown.map((each) => check(each, ipv6, each.bytes.readInt32BE(tcp + 4)) / MSS)).toEqual(
+          expected.map(([, count]) => count),
+        );
+        expect(shown.map(({ bytes }) => bytes.readInt32BE(tcp + 4) / MSS)).toEqual(
+          expected.map(([at]) => at),
+        );
+        for (const { bytes, checksum, segmentSize } of shown) {
+          if (segmentSize > 0) expect(checksum).toBe(CHECKSUM_VERIFIED);
+          else expect(tcpChecksum(bytes, ipv6)).toBe(0);
+        }
+        expect(netif.counters.rxErrors).toBe(damaged.length);
+      },
+    );
+  }
 
   it('keeps frames of several connections in their order', () => {
     const { receive } = setup();

@@ -291,7 +291,7 @@ export class TapNetif implements Netif {
   /** A frame was read to where it fits if it goes on with the run. */
   #takeBehind(run: Coalescer, at: number, count: number, handler: NetifHandler): void {
     const { bytes } = this.#slab;
-    if (count <= this.#longest && run.extend(bytes, at + count)) {
+    if (count <= this.#longest && run.extend(at + count)) {
       run.restore();
       run.grow(at + count);
       this.#count(count);
@@ -305,10 +305,9 @@ export class TapNetif implements Netif {
     const to = slab === this.#slab ? behind : 0;
     this.#slab.bytes.set(bytes.subarray(at, at + count), to);
     run.restore();
-    run.close(bytes, this.#received);
-    this.#show(handler);
+    const isKept = this.#finish(run, handler);
     if (slab !== this.#slab) this.#position = 0;
-    else if (this.#received.retained) this.#position = behind;
+    else if (isKept) this.#position = behind;
     if (!this.#closed) this.#takeOne(run, to, count, handler);
   }
 
@@ -327,10 +326,20 @@ export class TapNetif implements Netif {
 
   /** The run, if there is one, goes up as one frame. */
   #handOver(run: Coalescer, handler: NetifHandler): void {
-    if (!run.isOpen) return;
-    run.close(this.#slab.bytes, this.#received);
-    this.#show(handler);
-    if (this.#received.retained) this.#position = alignUp(run.end);
+    if (run.isOpen && this.#finish(run, handler)) this.#position = alignUp(run.end);
+  }
+
+  /** Whether any of it is kept. */
+  #finish(run: Coalescer, handler: NetifHandler): boolean {
+    const frame = this.#received;
+    let isKept = false;
+    for (let hasMore = true; hasMore; ) {
+      hasMore = run.close(frame);
+      this.counters.rxErrors += run.damaged;
+      if (frame.start < frame.end) this.#show(handler);
+      if (frame.retained) isKept = true;
+    }
+    return isKept;
   }
 
   #show(handler: NetifHandler): void {
