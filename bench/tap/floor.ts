@@ -4,20 +4,24 @@
  * 5002 whatever the window takes, returns on 5003 what it got. It loses nothing
  * only because a TAP loses nothing; no stack in Node can be faster on this path.
  *
- *   node --import tsx bench/tap/floor.ts plain|offloads [ACK_EVERY]      with the TAP as descriptor 3
+ *   node --import tsx bench/tap/floor.ts plain|offloads [uring]      with the TAP as descriptor 3
+ *
+ * With `uring`, frames are read and written in batches, one system call for each.
  */
 import { get16, get32, set16, set32 } from '../../src/bytes/index.ts';
 import { complement, fold } from '../../src/checksum/arithmetic.ts';
 import { sumShort } from '../../src/checksum/portable.ts';
 import { allocateNative, Descriptor } from '../../src/native/index.ts';
+import { Batch } from './uring.ts';
 
 const offloads = process.argv[2] === 'offloads';
+const batched = process.argv[3] === 'uring';
 /** Data frames for each acknowledgement; with offloads each frame is 64 KiB. */
-const ACK_EVERY = Number(process.argv[3] ?? (offloads ? 1 : 32));
+const ACK_EVERY = offloads ? 1 : 32;
 const WINDOW_SCALE = offloads ? 6 : 4;
 const BATCH = 64;
-/** Frames sent in a row before what came is looked at. */
-const BURST = 128;
+/** Frames sent in a row before what came is looked at: the longer, the less often the receiver is woken for one frame. */
+const BURST = offloads ? 128 : 512;
 const SEGMENT = 1460;
 const LARGEST = offloads ? 42 * SEGMENT : SEGMENT;
 
@@ -38,10 +42,15 @@ const tap = new Descriptor(3);
 tap.setNonBlocking();
 if (offloads && tap.tryIoctlValue(0x400454d0, 1 | 2 | 4) < 0) throw new Error('this TAP has no offloads');
 
-const input = allocateNative(70_000);
-const output = allocateNative(70_000);
-const from = input.bytes;
-const to = output.bytes;
+const FRAME = 70_000;
+const reads = batched ? new Batch(tap, BATCH, offloads ? FRAME : 2048, 'read') : null;
+const writes = batched ? new Batch(tap, BATCH, offloads ? FRAME : 2048, 'write') : null;
+const input = allocateNative(FRAME);
+const output = allocateNative(FRAME);
+let from = input.bytes;
+let to = output.bytes;
+/** Frames that wait in `writes`. */
+let waiting = 0;
 /** What is sent: copied into each frame, as anyone has to. */
 const payload = new Uint8Array(LARGEST).fill(7);
 /** The sum of a full segment of it: always the same, so the floor pays no checksum. */
@@ -70,6 +79,7 @@ function send(
   options: Uint8Array | null,
   echoFrom: number,
 ): boolean {
+  nextFrame();
   const optionBytes = options?.length ?? 0;
   to.set(c.template, VNET);
   const total = 40 + optionBytes + length;
@@ -106,11 +116,33 @@ function send(
   } else {
     set16(to, TCP + 16, complement(sumShort(to, TCP, DATA + optionBytes + length, pseudo)));
   }
-  return tap.write(output, 0, VNET + 14 + total) > 0;
+  return transmit(VNET + 14 + total);
+}
+
+/** The next frame is built where `to` is. */
+function nextFrame(): void {
+  if (writes === null) return;
+  const at = ((writes.position + waiting) % BATCH) * writes.size;
+  to = writes.memory.bytes.subarray(at, at + writes.size);
+}
+
+function transmit(length: number): boolean {
+  if (writes === null) return tap.write(output, 0, length) > 0;
+  writes.setLength((writes.position + waiting) % BATCH, length);
+  if (++waiting === BATCH) writeWaiting();
+  return true;
+}
+
+function writeWaiting(): void {
+  if (writes === null || waiting === 0) return;
+  if (writes.submit(waiting) !== waiting) throw new Error('a batch was not taken');
+  while (writes.completed > 0) if (writes.take() <= 0) throw new Error('a frame was not written');
+  waiting = 0;
 }
 
 function answerArp(): void {
   if (get16(from, VNET + 20) !== 1) return;
+  nextFrame();
   to.fill(0, 0, VNET);
   to.set(from.subarray(VNET + 6, VNET + 12), VNET);
   to.set(OUR_MAC, VNET + 6);
@@ -119,7 +151,7 @@ function answerArp(): void {
   to.set(OUR_MAC, VNET + 22);
   to.set(from.subarray(VNET + 38, VNET + 42), VNET + 28);
   to.set(from.subarray(VNET + 22, VNET + 32), VNET + 32);
-  tap.write(output, 0, VNET + 42);
+  transmit(VNET + 42);
 }
 
 function accept(key: number, sequence: number): void {
@@ -211,11 +243,33 @@ function generate(c: Connection): void {
   }
 }
 
+/** As many as came last time, and as many again, so that few are asked for in vain. */
+let expected = 1;
+
+function readBatch(batch: Batch): void {
+  const first = batch.position;
+  const count = Math.min(BATCH, expected * 2);
+  batch.submit(count);
+  let frames = 0;
+  for (let i = 0; i < count; i++) {
+    if (batch.take() <= 0) continue;
+    frames++;
+    const at = ((first + i) % BATCH) * batch.size;
+    from = batch.memory.bytes.subarray(at, at + batch.size);
+    receive();
+  }
+  expected = Math.max(1, frames);
+}
+
 const watch = tap.watch({
   readable() {
-    for (let i = 0; i < BATCH; i++) {
-      if (tap.read(input, 0, 70_000) <= 0) break;
-      receive();
+    if (reads === null) {
+      for (let i = 0; i < BATCH; i++) {
+        if (tap.read(input, 0, FRAME) <= 0) break;
+        receive();
+      }
+    } else {
+      readBatch(reads);
     }
     for (const c of owing) {
       if (c.unacknowledged > 0) send(c, ACK, 0, null, 0);
@@ -223,6 +277,7 @@ const watch = tap.watch({
     }
     owing.clear();
     for (const c of generating) generate(c);
+    writeWaiting();
   },
   writable() {},
   failed() {
