@@ -1,3 +1,6 @@
+/** Bytes up to which a loop is cheaper than a call into the runtime. */
+const SHORT = 32;
+
 /**
  * Views of memory that comes round again and again, as a device's slab does
  * while nobody keeps what is in it: the same stretch of the same array gets the
@@ -32,5 +35,10 @@ export class ViewCache {
     this.#starts[slot] = start;
     this.#ends[slot] = end;
     return view;
+  }
+  /** As `copy`, of a stretch that will be copied again. */
+  copy(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
+    if (end - start <= SHORT) for (let i = start; i < end; i++) target[offset + i - start] = source[i]!;
+    else target.set(this.view(source, start, end), offset);
   }
 }

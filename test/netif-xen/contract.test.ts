@@ -55,6 +55,12 @@ stackContract(
 );
 
 stackContract(
+  'direct stacks on a Xen ring, offloads in software at both ends',
+  () => overXen({ front: { offloads: 'software' }, back: { offloads: 'software' } }, true),
+  TRAITS,
+);
+
+stackContract(
   'direct stacks on two pairs of Xen rings of two pages, MTU 9000',
   () => overXen({ mtu: 9000, front: { queues: 2, ringOrder: 1 }, back: { queues: 2, ringOrder: 1 } }, true),
   TRAITS,

@@ -254,10 +254,11 @@ function createCookieExchange({ IpAddress, sum, complement, pseudoHeaderSum, set
   };
 }
 
-/** What is below TCP: datagrams as they are, or the stack's own layers and a Xen card, with and without offloads. */
+/** What is below TCP: datagrams as they are, or the stack's own layers and a Xen card: with offloads, in software, without. */
 const NETIFS = {
   none: async (options) => createIpLayer(house, options),
   xen: (options) => createXenIpLayer(house, { ...options, offloads: true }),
+  'xen-software': (options) => createXenIpLayer(house, { ...options, offloads: 'software' }),
   'xen-no-offloads': (options) => createXenIpLayer(house, { ...options, offloads: false }),
 };
 

@@ -6,7 +6,7 @@
  *
  * The interpreter (`pkt-parser.mjs`, `pkt-run.mjs`) is looked for in DIR, in
  * `$PACKETDRILL`, then in `../shared/packetdrill` beside the repository. NETIF is
- * `none` (single datagrams, the default), `xen` or `xen-no-offloads`. The interpreter's
+ * `none` (single datagrams, the default), `xen`, `xen-software` or `xen-no-offloads`. The interpreter's
  * neutral mode is what a script starts from; a line `// strict: WORD...` of the
  * script asks for more (see README.md).
  */
@@ -90,6 +90,7 @@ const sutOf = (netif) => (netif === 'none' ? adapter.createSut : adapter.sutOver
 
 /** What a script says that is not so over a device which takes several segments in one frame. */
 const ONE_SEGMENT = /^\/\/ frames: one segment$/m;
+const HAS_LARGE_FRAMES = new Set(['xen', 'xen-software']);
 const leftOut = [];
 
 const results = [];
@@ -127,7 +128,7 @@ for (const netif of options.netifs) {
     for (const file of scriptsUnder(where)) {
       const name = path.relative(process.cwd(), file);
       const text = fs.readFileSync(file, 'utf8');
-      if (netif === 'xen' && ONE_SEGMENT.test(text)) leftOut.push(name);
+      if (HAS_LARGE_FRAMES.has(netif) && ONE_SEGMENT.test(text)) leftOut.push(`${name} (${netif})`);
       else await runOver(netif, file, name, text, createSut);
     }
   }

@@ -34,7 +34,7 @@ const ROUTER = {
  *
  * @param {object} house the built modules
  * @param {{ local: string, mtu: number, ipVersion: 4 | 6, clock: object, timers: object, random: object,
- *   offloads: boolean, send: (datagram: Uint8Array) => void }} options
+ *   offloads: boolean | 'software', send: (datagram: Uint8Array) => void }} options
  */
 export async function createXenIpLayer(house, options) {
   const { local, mtu, ipVersion, clock, timers, random, offloads, send } = options;
@@ -47,7 +47,7 @@ export async function createXenIpLayer(house, options) {
   const [front, back] = await run(
     Promise.all([
       house.openNetfront({ hypervisor: guest, clock, offloads }),
-      house.openNetback({ hypervisor: dom0, frontend: 1, clock, offloads }),
+      house.openNetback({ hypervisor: dom0, frontend: 1, clock, offloads: offloads === true }),
     ]),
   );
   const router = ROUTER[ipVersion];

@@ -19,9 +19,11 @@ interface EndOptions {
   /**
    * What this end does: checksums by the device (as good as none, between two domains), and frames
    * of many segments. True, for both, unless given; false for one frame per packet and all checksums
-   * in software.
+   * in software. With `software` the rings carry ordinary frames with all their checksums, which are
+   * put together and cut apart here, so that the stack works with large ones all the same: for
+   * another end that has no offloads.
    */
-  readonly offloads?: boolean | { readonly checksum: boolean; readonly segmentation: boolean };
+  readonly offloads?: boolean | 'software' | { readonly checksum: boolean; readonly segmentation: boolean };
   /** Packets of several slots (`feature-sg`); needed for an MTU above 4078 and for segmentation. True unless given. */
   readonly scatterGather?: boolean;
   /** An event channel for each direction where both ends can. True unless given. */
@@ -112,6 +114,7 @@ function check(
 ): {
   checksum: boolean;
   segmentation: boolean;
+  software: boolean;
   scatterGather: boolean;
   splitChannels: boolean;
   queues: number;
@@ -121,14 +124,18 @@ function check(
   inRange('index', index, 0, 0xffff);
   inRange('queues', queues, 1, MAX_QUEUES);
   inRange('ringOrder', ringOrder, 0, MAX_ORDER);
+  const software = offloads === 'software';
   const { checksum, segmentation } =
-    typeof offloads === 'boolean' ? { checksum: offloads, segmentation: offloads } : offloads;
+    typeof offloads === 'object'
+      ? offloads
+      : { checksum: offloads === true, segmentation: offloads === true };
   if (segmentation && !checksum) {
     throw invalid('segments have their checksums made by the device: offloads.checksum must be on');
   }
   return {
     checksum,
     segmentation: segmentation && scatterGather,
+    software,
     scatterGather,
     splitChannels,
     queues,

@@ -13,6 +13,7 @@ import {
   netifCounters,
   type Offloads,
 } from '../netif.ts';
+import { CutFrames } from './cut.ts';
 import { ETHERTYPE_IPV4, etherType } from './headers.ts';
 import { PAGE_SIZE } from './hypervisor.ts';
 import { PeerError } from './peer-error.ts';
@@ -68,13 +69,27 @@ export interface Bus {
   describe(): Promise<string>;
 }
 
+/** What is told to the other end of our offloads, and whether we do the same in software. */
+export interface RingOffloads {
+  readonly checksum: boolean;
+  readonly segmentation: boolean;
+  /**
+   * Ordinary frames on the rings, with all their checksums, and large ones for the stack: they are
+   * put together and cut apart here. With neither of the others.
+   */
+  readonly software: boolean;
+}
+
 export interface RingNetifOptions {
   readonly clock: Clock;
   readonly name: string;
   readonly mac: MacAddress;
   readonly mtu: number;
-  readonly receive: Offloads;
+  readonly offloads: RingOffloads;
 }
+
+/** What the stack may leave to a ring that does it in software. */
+const IN_SOFTWARE: Offloads = { checksum: 'partial', segmentation: MAX_PACKET };
 
 /**
  * What both ends of a Xen network device have in common: a netif over whatever
@@ -96,6 +111,8 @@ export abstract class RingNetif implements Netif {
   readonly #frame = new Frame(EMPTY);
   readonly #firstUp = withResolvers();
   readonly #isOpen = (): boolean => this.#connection !== null && !this.#over;
+  /** Null unless the ring carries ordinary frames and the stack works with large ones. */
+  readonly #cut: CutFrames | null;
   #transmit: Offloads = { checksum: 'none', segmentation: 0 };
   #hasPromised = false;
   #peer!: PeerAbilities;
@@ -116,7 +133,11 @@ export abstract class RingNetif implements Netif {
     this.name = options.name;
     this.mac = options.mac;
     this.mtu = options.mtu;
-    this.receive = options.receive;
+    const { checksum, segmentation, software } = options.offloads;
+    this.receive = software
+      ? IN_SOFTWARE
+      : { checksum: checksum ? 'partial' : 'none', segmentation: segmentation ? MAX_PACKET : 0 };
+    this.#cut = software ? new CutFrames(MAX_PACKET + VLAN_TAG, (bytes) => this.#copyIn(bytes)) : null;
     // Whoever opens the device awaits it; one that is closed before may have nobody.
     this.#firstUp.promise.catch(() => {});
     this.#poller = new Poller(options.clock, { poll: () => this.#poll(), arm: () => this.#arm() });
@@ -163,13 +184,15 @@ export abstract class RingNetif implements Netif {
     }
     this.#reserved = 0;
     if (this.#over) return null;
-    if (!this.#place(size)) {
+    const cut = this.#cut;
+    // Of a frame that is cut, what there is no room for waits: for one such frame there is always some.
+    if (cut === null ? !this.#place(size) : !this.#isUp || cut.waits) {
       this.counters.txStalls++;
       if (size > this.#wanted) this.#wanted = Math.max(size, 1);
       return null;
     }
     this.#reserved = size;
-    return this.#frame;
+    return cut === null ? this.#frame : cut.reserve(size);
   }
 
   commit(frame: Frame): void {
@@ -179,7 +202,7 @@ export abstract class RingNetif implements Netif {
       counters.txDropped++;
       return;
     }
-    if (frame !== this.#frame || size === 0) {
+    if (size === 0) {
       throw new NetError('EINVAL', { syscall: 'commit', reason: `${this.name}: nothing was reserved` });
     }
     this.#reserved = 0;
@@ -187,15 +210,14 @@ export abstract class RingNetif implements Netif {
       counters.txErrors++;
       return;
     }
+    if (this.#cut !== null) {
+      this.#commitCut(this.#cut, frame, size);
+      return;
+    }
     if (frame.checksum === CHECKSUM_PARTIAL && !this.#peerCompletes(frame, size)) {
       completeChecksum(frame, frame.end);
     }
-    if (!this.#connection!.send(frame, size)) {
-      counters.txDropped++;
-      return;
-    }
-    counters.txFrames++;
-    counters.txBytes += size;
+    this.#send(size);
   }
 
   flush(): void {
@@ -211,6 +233,7 @@ export abstract class RingNetif implements Netif {
       await this.bus.close();
     } finally {
       this.#poller.stop();
+      this.#cut?.release();
       this.#firstUp.reject(
         new NetError('ECONNABORTED', { syscall: 'xenbus', reason: `${this.name} was closed` }),
       );
@@ -222,7 +245,7 @@ export abstract class RingNetif implements Netif {
 
   /** Longest frame that is handed up. */
   protected get longestReceived(): number {
-    return Math.max(this.#longest, this.receive.segmentation);
+    return this.#cut === null ? Math.max(this.#longest, this.receive.segmentation) : this.#longest;
   }
 
   /** Something happened at a ring: to be called from the event loop. */
@@ -244,11 +267,14 @@ export abstract class RingNetif implements Netif {
     }
     if (!this.#hasPromised) {
       this.#hasPromised = true;
-      this.#transmit = {
-        checksum: peer.checksumIpv4 ? 'partial' : 'none',
-        segmentation: peer.segmentation ? MAX_PACKET : 0,
-      };
-    } else if (this.#transmit.segmentation > 0 && !peer.segmentation) {
+      this.#transmit =
+        this.#cut === null
+          ? {
+              checksum: peer.checksumIpv4 ? 'partial' : 'none',
+              segmentation: peer.segmentation ? MAX_PACKET : 0,
+            }
+          : IN_SOFTWARE;
+    } else if (this.#cut === null && this.#transmit.segmentation > 0 && !peer.segmentation) {
       throw new NetError('EOPNOTSUPP', {
         syscall: 'xenbus',
         reason: 'the other end takes no segments (feature-gso-tcpv4, -tcpv6), which it did before',
@@ -273,7 +299,7 @@ export abstract class RingNetif implements Netif {
     this.#reserved = 0;
     this.#connection = null;
     if (connection === null) return;
-    this.counters.txDropped += connection.inFlight;
+    this.counters.txDropped += connection.inFlight + (this.#cut?.drop() ?? 0);
     connection.destroy();
   }
 
@@ -291,6 +317,7 @@ export abstract class RingNetif implements Netif {
     if (this.#over) return;
     this.#over = true;
     this.#poller.stop();
+    this.#cut?.release();
     this.#firstUp.reject(error);
     this.#handler?.closed(error);
   }
@@ -299,6 +326,11 @@ export abstract class RingNetif implements Netif {
 
   get #longest(): number {
     return this.mtu + ETHERNET_HEADER + VLAN_TAG;
+  }
+
+  /** Bytes of the frame that there has to be room for before `writable`. */
+  get #room(): number {
+    return this.#cut === null ? this.#wanted : Math.min(this.#wanted, this.#longest);
   }
 
   get #longestSent(): number {
@@ -317,6 +349,35 @@ export abstract class RingNetif implements Netif {
     }
   }
 
+  /** Sends the frame of `size` bytes that was placed. */
+  #send(size: number): void {
+    const { counters } = this;
+    if (!this.#connection!.send(this.#frame, size)) {
+      counters.txDropped++;
+      return;
+    }
+    counters.txFrames++;
+    counters.txBytes += size;
+  }
+
+  #commitCut(cut: CutFrames, frame: Frame, size: number): void {
+    if (frame.segmentSize === 0 && size > this.#longest) {
+      this.counters.txErrors++;
+      return;
+    }
+    cut.commit(frame, size);
+    // The peer may have been cut off in it.
+    if (!this.#isUp) this.counters.txDropped += cut.drop();
+  }
+
+  /** Sends an ordinary frame from memory of ours; false if there is no room for it. */
+  #copyIn(bytes: Uint8Array): boolean {
+    if (!this.#place(bytes.length)) return false;
+    this.#frame.bytes.set(bytes, this.#frame.start);
+    this.#send(bytes.length);
+    return true;
+  }
+
   #poll(): boolean {
     const connection = this.#connection;
     const handler = this.#handler;
@@ -324,7 +385,8 @@ export abstract class RingNetif implements Netif {
     try {
       const packets = connection.receive(handler, this.#isOpen);
       if (packets > 0 && this.#isOpen()) handler.flush();
-      if (this.#wanted > 0 && this.#isOpen() && this.#connection!.waitForRoom(this.#wanted)) {
+      if (this.#cut?.waits === true && !this.#goOn(this.#cut)) return packets > 0;
+      if (this.#wanted > 0 && this.#isOpen() && this.#connection!.waitForRoom(this.#room)) {
         this.#wanted = 0;
         handler.writable();
       }
@@ -333,6 +395,14 @@ export abstract class RingNetif implements Netif {
       this.#broken(error);
       return false;
     }
+  }
+
+  /** Cuts on where there was no room; true if nothing waits any more. */
+  #goOn(cut: CutFrames): boolean {
+    if (!this.#isOpen()) return false;
+    cut.resume();
+    this.flush();
+    return !cut.waits;
   }
 
   /** Room is asked for where it was found missing, so only the other direction is left. */
@@ -362,7 +432,9 @@ export abstract class RingNetif implements Netif {
       for (let waited = 0; waited < DRAIN_MS && this.#isUp; waited++) {
         const connection = this.#connection!;
         connection.look();
-        if (connection.inFlight === 0) return;
+        this.#cut?.resume();
+        this.flush();
+        if (connection.inFlight === 0 && this.#cut?.waits !== true) return;
         await new Promise<void>((resolve) => clock.alarm(resolve).set(clock.now() + 1));
       }
     } catch (error) {

@@ -7,13 +7,16 @@ import { FrontConnection } from '../../../src/netif/xen/netfront/connection.ts';
 import { ReceiveSlab } from '../../../src/netif/xen/netfront/receive.ts';
 import { type Bus, type RingConnection, RingNetif } from '../../../src/netif/xen/ring-netif.ts';
 import { type Random, randomBelow } from '../../../src/time/index.ts';
+import { tcpFrame } from '../../support/tcp-frames.ts';
 import { type Arena, SECRET, Trespass } from './arena.ts';
 import { TurnClock } from './turn-clock.ts';
 
 const LONGEST = 65_535;
 /** More of it than chance brings about. */
 const SECRETS = Buffer.alloc(8, SECRET);
-export const PROMISES = { checksum: true, segmentation: true, longest: LONGEST };
+/** What an end has said that it takes, with the device's offloads or in software. */
+const PROMISES = { checksum: true, segmentation: true, coalesce: false, longest: LONGEST };
+const IN_SOFTWARE = { checksum: false, segmentation: false, coalesce: true, longest: LONGEST };
 const PEER = { scatterGather: true, segmentation: true, checksumIpv4: true, checksumIpv6: true };
 
 /** A netif without a handshake: what is under test are its rings. */
@@ -23,6 +26,7 @@ export class BareNetif extends RingNetif {
   /** Called with each frame that is handed up, after it was checked. */
   onFrame: (frame: Frame) => void = () => {};
   #rings: RingConnection | null = null;
+  #sequence = 0;
   frames = 0;
 
   constructor(clock: TurnClock) {
@@ -31,7 +35,7 @@ export class BareNetif extends RingNetif {
       name: 'bare',
       mac: MacAddress.ZERO,
       mtu: 1500,
-      receive: { checksum: 'partial', segmentation: LONGEST },
+      offloads: { checksum: true, segmentation: true, software: false },
     });
     const down = async (): Promise<void> => this.detach();
     this.bus = { start: async () => {}, close: down, abandon: down, describe: async () => '' };
@@ -55,6 +59,16 @@ export class BareNetif extends RingNetif {
       return this.#rings;
     }, PEER);
     this.up();
+  }
+
+  /** The next segment of a stream: with others, what goes up as one frame where segments are put together. */
+  sendSegment(length: number): void {
+    const segment = tcpFrame({ sequence: this.#sequence, payload: Buffer.alloc(length, 0x22) });
+    const frame = this.reserve(segment.length);
+    if (frame === null) return;
+    this.#sequence = (this.#sequence + length) | 0;
+    frame.bytes.set(segment, frame.start);
+    this.commit(frame);
   }
 
   /** Frames that the other end has not dealt with, at the last look. */
@@ -99,7 +113,8 @@ export interface BarePair {
 const slab = new ReceiveSlab();
 
 /** Both ends, each on its own netif, over rings that a third hand can reach. */
-export function connectPair(arena: Arena, split: boolean): BarePair {
+export function connectPair(arena: Arena, split: boolean, software = false): BarePair {
+  const promises = software ? IN_SOFTWARE : PROMISES;
   const frontClock = new TurnClock();
   const backClock = new TurnClock();
   const front = new BareNetif(frontClock);
@@ -114,7 +129,7 @@ export function connectPair(arena: Arena, split: boolean): BarePair {
       split,
       slab,
       counters: front.counters,
-      promises: PROMISES,
+      promises,
       onEvent,
     });
     return connection;
@@ -146,7 +161,7 @@ export function connectPair(arena: Arena, split: boolean): BarePair {
         ],
         slab: new CopySlab(arena.grants),
         counters: back.counters,
-        promises: PROMISES,
+        promises,
         groups: new GroupFilter(),
         onEvent,
       }),
@@ -162,8 +177,12 @@ export function connectPair(arena: Arena, split: boolean): BarePair {
   };
 }
 
-/** Sends a frame of some kind, if there is room. */
+/** Sends a frame of some kind, or a few segments that go on with those before; as far as there is room. */
 export function sendSomething(netif: BareNetif, random: Random): void {
+  if (randomBelow(random, 3) === 0) {
+    for (let n = randomBelow(random, 6); n >= 0; n--) netif.sendSegment(200 - randomBelow(random, 3) * 50);
+    return;
+  }
   const kind = randomBelow(random, 8);
   const size = kind === 0 ? 60 + randomBelow(random, 30_000) : 60 + randomBelow(random, 1455);
   const frame = netif.reserve(size);

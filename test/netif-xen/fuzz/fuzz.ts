@@ -33,7 +33,7 @@ export async function fuzz(seed: number, states: number): Promise<FuzzResult> {
   for (let done = 0; done < states; ) {
     arena.reset();
     connections++;
-    const pair = connectPair(arena, randomBelow(random, 2) === 0);
+    const pair = connectPair(arena, randomBelow(random, 2) === 0, randomBelow(random, 3) === 0);
     for (let n = 0; n < MOST_PER_CONNECTION && done < states && isAlive(pair); n++) {
       for (let sends = randomBelow(random, 4); sends > 0; sends--) {
         sendSomething(randomBelow(random, 2) === 0 ? pair.front : pair.back, random);

@@ -1,5 +1,6 @@
 import { completeChecksum } from '../../complete.ts';
 import { ETHERNET_HEADER, Frame, type NetifCounters, type NetifHandler } from '../../netif.ts';
+import { CoalescedFrames } from '../coalesced.ts';
 import { describeChecksum } from '../headers.ts';
 import { COPY_OKAY, type GrantCopier, type Grants, type LocalMemory, PAGE_SIZE } from '../hypervisor.ts';
 import { PeerError } from '../peer-error.ts';
@@ -30,6 +31,8 @@ import type { GroupFilter } from './groups.ts';
 const SLAB = 256 * 1024;
 const ALIGNMENT = 64;
 const BATCH_FRAMES = 64;
+/** Of ordinary ones that go up as few. */
+const COALESCED_BATCH_FRAMES = 256;
 const MAX_EXTRAS = 4;
 
 /** Slots of a packet that old frontends send by mistake and that are dropped; more than these is malice (as in Linux). */
@@ -72,7 +75,9 @@ interface Column {
 export interface BackReceivePromises {
   readonly checksum: boolean;
   readonly segmentation: boolean;
-  /** Longest frame that is handed up. */
+  /** Ordinary frames go up as large ones. */
+  readonly coalesce: boolean;
+  /** Longest frame that comes. */
   readonly longest: number;
 }
 
@@ -91,6 +96,9 @@ export class GuestTransmit {
   /** Null where the frontend did not ask for a filter. */
   readonly #groups: GroupFilter | null;
   readonly #frame: Frame;
+  readonly #batchFrames: number;
+  /** Null where every frame goes up as it is. */
+  readonly #coalesced: CoalescedFrames | null;
   readonly #packets: Column;
   /** Ids of the slots of a batch; -1 for extra info, which has none. */
   readonly #slots: Int32Array;
@@ -118,7 +126,10 @@ export class GuestTransmit {
     this.#groups = groups;
     this.#frame = new Frame(slab.memory.bytes);
     this.#slots = new Int32Array(ring.size);
-    const column = (): Int32Array => new Int32Array(BATCH_FRAMES);
+    this.#coalesced = promises.coalesce ? new CoalescedFrames(counters) : null;
+    const batchFrames = promises.coalesce ? COALESCED_BATCH_FRAMES : BATCH_FRAMES;
+    this.#batchFrames = batchFrames;
+    const column = (): Int32Array => new Int32Array(batchFrames);
     this.#packets = {
       start: column(),
       length: column(),
@@ -144,7 +155,7 @@ export class GuestTransmit {
     if (slab.end - slab.position < longest) slab.renew();
     let position = slab.position;
     let packets = 0;
-    while (waiting > 0 && packets < BATCH_FRAMES && position + longest <= slab.end) {
+    while (waiting > 0 && packets < this.#batchFrames && position + longest <= slab.end) {
       const before = this.#slotCount;
       position = this.#read(packets++, waiting, position);
       waiting -= this.#slotCount - before;
@@ -159,7 +170,9 @@ export class GuestTransmit {
     const { start, length, flags, segmentSize, status } = this.#packets;
     const slab = this.#slab;
     const frame = this.#frame;
+    const coalesced = this.#coalesced;
     let kept = 0;
+    coalesced?.start(handler, isOpen);
     for (let i = 0; i < packets && isOpen(); i++) {
       if (status[i] !== RSP_OKAY || length[i] === 0) continue;
       const end = start[i]! + length[i]!;
@@ -170,10 +183,33 @@ export class GuestTransmit {
       }
       this.#counters.rxFrames++;
       this.#counters.rxBytes += length[i]!;
+      if (coalesced !== null) {
+        this.#gatherUp(coalesced);
+        continue;
+      }
       handler.receive(frame);
       if (frame.retained) kept = end;
     }
+    if (coalesced !== null) {
+      coalesced.handOver();
+      kept = coalesced.takeKept();
+    }
     if (kept > 0) slab.position = (kept + ALIGNMENT - 1) & -ALIGNMENT;
+  }
+
+  /** The frame goes up with others of its connection, or by itself. It is whole: there was no checksum offload. */
+  #gatherUp(coalesced: CoalescedFrames): void {
+    const frame = this.#frame;
+    const { bytes, start, end } = frame;
+    const size = end - start;
+    let at = start;
+    if (coalesced.hasRun) {
+      const overlay = coalesced.overlay();
+      bytes.copyWithin(overlay, start, end);
+      at = coalesced.extend(bytes, overlay + size);
+      if (at < 0) return;
+    }
+    coalesced.add(frame.reset(bytes, at, at + size));
   }
 
   /** Reads packet `index` off the ring and queues its copies to `position` of the slab; where the next may go. */

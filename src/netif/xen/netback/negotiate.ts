@@ -1,13 +1,11 @@
 import { NetError } from '../../../errors.ts';
 import type { XenstoreAccess } from '../hypervisor.ts';
 import { readNumbers, writeAll } from '../keys.ts';
-import type { PeerAbilities } from '../ring-netif.ts';
+import type { PeerAbilities, RingOffloads } from '../ring-netif.ts';
 import type { QueueAddress } from './connection.ts';
 
 /** What the backend offers. */
-export interface BackOffer {
-  readonly checksum: boolean;
-  readonly segmentation: boolean;
+export interface BackOffer extends RingOffloads {
   readonly scatterGather: boolean;
   readonly splitChannels: boolean;
   readonly multicastControl: boolean;

@@ -2,7 +2,6 @@ import type { MacAddress } from '../../../address/index.ts';
 import type { Clock } from '../../../time/index.ts';
 import type { Hypervisor } from '../hypervisor.ts';
 import { RingNetif } from '../ring-netif.ts';
-import { MAX_PACKET } from '../wire.ts';
 import { BackendBus, type FrontendAddress } from './bus.ts';
 import { BackConnection } from './connection.ts';
 import { GroupFilter } from './groups.ts';
@@ -41,10 +40,7 @@ export class Netback extends RingNetif {
       name,
       mac,
       mtu,
-      receive: {
-        checksum: offer.checksum ? 'partial' : 'none',
-        segmentation: offer.segmentation ? MAX_PACKET : 0,
-      },
+      offloads: offer,
     });
     this.#setup = setup;
     this.#slab = new CopySlab(hypervisor.grants);
@@ -76,6 +72,7 @@ export class Netback extends RingNetif {
           promises: {
             checksum: offer.checksum,
             segmentation: offer.segmentation,
+            coalesce: offer.software,
             longest: this.longestReceived,
           },
           groups: choice.multicastControl ? new GroupFilter() : null,

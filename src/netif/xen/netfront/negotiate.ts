@@ -1,12 +1,10 @@
 import type { XenstoreAccess } from '../hypervisor.ts';
 import { readNumbers, writeAll } from '../keys.ts';
-import type { PeerAbilities } from '../ring-netif.ts';
+import type { PeerAbilities, RingOffloads } from '../ring-netif.ts';
 import type { FrontConnection, Queue } from './connection.ts';
 
 /** What the user of the frontend asked for. */
-export interface FrontWishes {
-  readonly checksum: boolean;
-  readonly segmentation: boolean;
+export interface FrontWishes extends RingOffloads {
   readonly scatterGather: boolean;
   readonly splitChannels: boolean;
   readonly queues: number;

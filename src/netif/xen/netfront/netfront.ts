@@ -2,7 +2,7 @@ import type { MacAddress } from '../../../address/index.ts';
 import type { Clock } from '../../../time/index.ts';
 import type { Hypervisor } from '../hypervisor.ts';
 import { RingNetif } from '../ring-netif.ts';
-import { EXTRA_MCAST_ADD, EXTRA_MCAST_DEL, MAX_PACKET, pair } from '../wire.ts';
+import { EXTRA_MCAST_ADD, EXTRA_MCAST_DEL, pair } from '../wire.ts';
 import { writeState, XenbusState } from '../xenbus-state.ts';
 import { type BackendAddress, FrontendBus } from './bus.ts';
 import { FrontConnection } from './connection.ts';
@@ -47,10 +47,7 @@ export class Netfront extends RingNetif {
       name,
       mac,
       mtu,
-      receive: {
-        checksum: wishes.checksum ? 'partial' : 'none',
-        segmentation: wishes.segmentation ? MAX_PACKET : 0,
-      },
+      offloads: wishes,
     });
     this.#setup = setup;
     this.#groups = [...setup.groups];
@@ -113,6 +110,7 @@ export class Netfront extends RingNetif {
         promises: {
           checksum: wishes.checksum,
           segmentation: wishes.segmentation,
+          coalesce: wishes.software,
           longest: this.longestReceived,
         },
         onEvent: () => this.onEvent(),

@@ -1,5 +1,6 @@
-import { allocate, copy } from '../../../bytes/index.ts';
+import { allocate, ViewCache } from '../../../bytes/index.ts';
 import { ETHERNET_HEADER, Frame, type NetifCounters, type NetifHandler } from '../../netif.ts';
+import { CoalescedFrames } from '../coalesced.ts';
 import { describeChecksum } from '../headers.ts';
 import { PAGE_SIZE, type SharedPages } from '../hypervisor.ts';
 import { PeerError } from '../peer-error.ts';
@@ -30,6 +31,8 @@ const ALIGNMENT = 64;
 /** Bytes handed over before a flush: several windows in one go would keep the sender waiting. */
 const BATCH_BYTES = 256 * 1024;
 const BATCH_FRAMES = 64;
+/** Of ordinary ones that go up as few. */
+const COALESCED_BATCH_FRAMES = 256;
 
 /** More extra infos than there are types of. */
 const MAX_EXTRAS = 4;
@@ -38,7 +41,9 @@ const MAX_EXTRAS = 4;
 export interface ReceivePromises {
   readonly checksum: boolean;
   readonly segmentation: boolean;
-  /** Longest frame that is handed up. */
+  /** Ordinary frames go up as large ones. */
+  readonly coalesce: boolean;
+  /** Longest frame that comes. */
   readonly longest: number;
 }
 
@@ -70,10 +75,14 @@ export class ReceiveQueue {
   readonly #references: readonly number[];
   /** Not a Buffer: views of these are made in half the time. */
   readonly #bytes: Uint8Array;
+  readonly #views = new ViewCache(9);
   readonly #slab: ReceiveSlab;
   readonly #frame: Frame;
   readonly #counters: NetifCounters;
   readonly #promises: ReceivePromises;
+  readonly #batchFrames: number;
+  /** Null where every frame goes up as it is. */
+  readonly #coalesced: CoalescedFrames | null;
   /** The slots of the packet being read, as they were when they were looked at. */
   readonly #places = new Int32Array(MAX_SLOTS);
   readonly #lengths = new Int32Array(MAX_SLOTS);
@@ -98,20 +107,24 @@ export class ReceiveQueue {
     this.#frame = new Frame(slab.bytes);
     this.#counters = counters;
     this.#promises = promises;
+    this.#coalesced = promises.coalesce ? new CoalescedFrames(counters) : null;
+    this.#batchFrames = promises.coalesce ? COALESCED_BATCH_FRAMES : BATCH_FRAMES;
     for (let i = 0; i < ring.size; i++) this.#post();
   }
 
   /** Hands over what came, up to a bound; the number of packets taken off the ring. */
   poll(handler: NetifHandler, isOpen: () => boolean): number {
     const { ring } = this;
+    const coalesced = this.#coalesced;
     let packets = 0;
     let bytes = 0;
+    coalesced?.start(handler, isOpen);
     // A call of the handler may end the connection, and with it the memory of the ring.
     while (isOpen()) {
       const waiting = ring.responses();
       if (waiting < 0) throw new PeerError('the backend’s rx response counter is not possible');
       let left = waiting;
-      while (left > 0 && packets < BATCH_FRAMES && bytes < BATCH_BYTES && isOpen()) {
+      while (left > 0 && packets < this.#batchFrames && bytes < BATCH_BYTES && isOpen()) {
         const used = this.#gather(left);
         if (used === 0) {
           this.#expectMore(left);
@@ -129,6 +142,10 @@ export class ReceiveQueue {
       }
       this.#partial = left;
       if (left === waiting || left > 0) break;
+    }
+    if (coalesced !== null) {
+      coalesced.handOver();
+      this.#keep(coalesced);
     }
     return packets;
   }
@@ -236,29 +253,63 @@ export class ReceiveQueue {
       return 0;
     }
     const slab = this.#slab;
-    slab.room(this.#promises.longest);
-    let end = slab.position;
+    const start = this.#place();
+    let end = start;
     for (let slot = 0; slot < this.#slots; slot++) {
       const from = this.#places[slot]!;
       const length = this.#lengths[slot]!;
-      copy(slab.bytes, end, this.#bytes, from, from + length);
+      this.#views.copy(slab.bytes, end, this.#bytes, from, from + length);
       end += length;
     }
-    this.#frame.reset(slab.bytes, slab.position, end);
+    this.#frame.reset(slab.bytes, start, end);
     return total;
+  }
+
+  /** Where in the slab the next frame goes. */
+  #place(): number {
+    const slab = this.#slab;
+    const { longest } = this.#promises;
+    const coalesced = this.#coalesced;
+    if (coalesced?.hasRun === true) {
+      if (coalesced.end + longest <= slab.bytes.length) return coalesced.overlay();
+      coalesced.handOver();
+      this.#keep(coalesced);
+    }
+    slab.room(longest);
+    return slab.position;
+  }
+
+  #keep(coalesced: CoalescedFrames): void {
+    const kept = coalesced.takeKept();
+    if (kept > 0) this.#slab.keep(kept);
   }
 
   #deliver(handler: NetifHandler): void {
     const frame = this.#frame;
     const { end } = frame;
+    const coalesced = this.#coalesced;
     if (!this.#describe(frame)) {
       this.#counters.rxErrors++;
       return;
     }
     this.#counters.rxFrames++;
     this.#counters.rxBytes += end - frame.start;
+    if (coalesced !== null) {
+      this.#gatherUp(coalesced);
+      return;
+    }
     handler.receive(frame);
     if (frame.retained) this.#slab.keep(end);
+  }
+
+  /** The frame goes up with others of its connection, or by itself. Without checksum offload there is nothing to describe. */
+  #gatherUp(coalesced: CoalescedFrames): void {
+    const frame = this.#frame;
+    const { bytes } = frame;
+    const size = frame.end - frame.start;
+    const start = coalesced.hasRun ? coalesced.extend(bytes, frame.end) : frame.start;
+    if (start >= 0) coalesced.add(frame.reset(bytes, start, start + size));
+    if (!coalesced.hasRun) this.#keep(coalesced);
   }
 
   /** Sets the offload state; false if the flags say what the packet is not. Flags for what was not offered mean nothing. */

@@ -1,4 +1,4 @@
-import { allocate, copy } from '../../../bytes/index.ts';
+import { allocate, ViewCache } from '../../../bytes/index.ts';
 import { NetError } from '../../../errors.ts';
 import type { Alarm, Clock } from '../../../time/index.ts';
 import {
@@ -187,6 +187,7 @@ class Copier implements GrantCopier {
   readonly #statuses: Int16Array;
   readonly #pushes: Uint8Array;
   readonly #local: (Uint8Array | null)[];
+  readonly #views = new ViewCache(9);
   readonly #runAll = (): void => {
     for (let i = 0; i < this.count; i++) this.#statuses[i] = this.#runOne(i);
   };
@@ -253,8 +254,8 @@ class Copier implements GrantCopier {
     const there = memory.position(page) + offset;
     const here = this.#positions[i]!;
     const local = this.#local[i]!;
-    if (push) copy(memory.bytes, there, local, here, here + length);
-    else copy(local, here, memory.bytes, there, there + length);
+    if (push) this.#views.copy(memory.bytes, there, local, here, here + length);
+    else this.#views.copy(local, here, memory.bytes, there, there + length);
     return COPY_OKAY;
   }
 }
