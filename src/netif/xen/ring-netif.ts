@@ -15,10 +15,12 @@ import {
 } from '../netif.ts';
 import { CutFrames } from './cut.ts';
 import { ETHERTYPE_IPV4, etherType } from './headers.ts';
-import { PAGE_SIZE } from './hypervisor.ts';
+import { type Hypervisor, PAGE_SIZE } from './hypervisor.ts';
+import { type ReceivePromises, type RingOffloads, stackOffloads } from './offloads.ts';
 import { PeerError } from './peer-error.ts';
 import { Poller } from './poller.ts';
 import { MAX_PACKET } from './wire.ts';
+import type { Driver } from './xenbus-end.ts';
 
 /** An 802.1Q tag is not counted in the MTU. */
 const VLAN_TAG = 4;
@@ -69,27 +71,24 @@ export interface Bus {
   describe(): Promise<string>;
 }
 
-/** What is told to the other end of our offloads, and whether we do the same in software. */
-export interface RingOffloads {
-  readonly checksum: boolean;
-  readonly segmentation: boolean;
-  /**
-   * Ordinary frames on the rings, with all their checksums, and large ones for the stack: they are
-   * put together and cut apart here. With neither of the others.
-   */
-  readonly software: boolean;
-}
-
-export interface RingNetifOptions {
+/** The device, as whoever opens it has found and wants it. */
+export interface RingSetup {
+  readonly hypervisor: Hypervisor;
   readonly clock: Clock;
+  /** In xenstore. */
+  readonly folder: string;
   readonly name: string;
   readonly mac: MacAddress;
   readonly mtu: number;
-  readonly offloads: RingOffloads;
 }
 
-/** What the stack may leave to a ring that does it in software. */
-const IN_SOFTWARE: Offloads = { checksum: 'partial', segmentation: MAX_PACKET };
+/** What the rings of every connection need to know of the device. */
+export interface ConnectionShare {
+  readonly hypervisor: Hypervisor;
+  readonly counters: NetifCounters;
+  readonly promises: ReceivePromises;
+  readonly onEvent: () => void;
+}
 
 /**
  * What both ends of a Xen network device have in common: a netif over whatever
@@ -127,20 +126,38 @@ export abstract class RingNetif implements Netif {
   #over = false;
 
   protected abstract readonly bus: Bus;
+  /** For the connections. */
+  protected readonly share: ConnectionShare;
+  /** For the handshake, which adds how a connection is made. */
+  protected readonly driver: Driver = {
+    connected: () => this.up(),
+    disconnect: () => this.detach(),
+    gone: (error) => this.#gone(error),
+  };
 
-  protected constructor(options: RingNetifOptions) {
-    this.#clock = options.clock;
-    this.name = options.name;
-    this.mac = options.mac;
-    this.mtu = options.mtu;
-    const { checksum, segmentation, software } = options.offloads;
-    this.receive = software
-      ? IN_SOFTWARE
-      : { checksum: checksum ? 'partial' : 'none', segmentation: segmentation ? MAX_PACKET : 0 };
+  protected constructor(setup: RingSetup, offloads: RingOffloads) {
+    const { hypervisor, clock, name, mac, mtu } = setup;
+    const { checksum, segmentation, software } = offloads;
+    this.#clock = clock;
+    this.name = name;
+    this.mac = mac;
+    this.mtu = mtu;
+    this.receive = stackOffloads(checksum, segmentation, software);
     this.#cut = software ? new CutFrames(MAX_PACKET + VLAN_TAG, (bytes) => this.#copyIn(bytes)) : null;
+    this.share = {
+      hypervisor,
+      counters: this.counters,
+      promises: {
+        checksum,
+        segmentation,
+        coalesce: software,
+        longest: segmentation ? Math.max(this.#longest, MAX_PACKET) : this.#longest,
+      },
+      onEvent: () => this.#poller.kick(),
+    };
     // Whoever opens the device awaits it; one that is closed before may have nobody.
     this.#firstUp.promise.catch(() => {});
-    this.#poller = new Poller(options.clock, { poll: () => this.#poll(), arm: () => this.#arm() });
+    this.#poller = new Poller(clock, { poll: () => this.#poll(), arm: () => this.#arm() });
   }
 
   /** What the first peer takes; known once the device is open. */
@@ -243,16 +260,6 @@ export abstract class RingNetif implements Netif {
 
   // ------------------------------------------------- for the two kinds of device
 
-  /** Longest frame that is handed up. */
-  protected get longestReceived(): number {
-    return this.#cut === null ? Math.max(this.#longest, this.receive.segmentation) : this.#longest;
-  }
-
-  /** Something happened at a ring: to be called from the event loop. */
-  protected onEvent(): void {
-    this.#poller.kick();
-  }
-
   /**
    * Takes over the rings that are about to be told to a peer, or were told by it.
    *
@@ -267,13 +274,7 @@ export abstract class RingNetif implements Netif {
     }
     if (!this.#hasPromised) {
       this.#hasPromised = true;
-      this.#transmit =
-        this.#cut === null
-          ? {
-              checksum: peer.checksumIpv4 ? 'partial' : 'none',
-              segmentation: peer.segmentation ? MAX_PACKET : 0,
-            }
-          : IN_SOFTWARE;
+      this.#transmit = stackOffloads(peer.checksumIpv4, peer.segmentation, this.#cut !== null);
     } else if (this.#cut === null && this.#transmit.segmentation > 0 && !peer.segmentation) {
       throw new NetError('EOPNOTSUPP', {
         syscall: 'xenbus',
@@ -313,7 +314,7 @@ export abstract class RingNetif implements Netif {
   }
 
   /** The device cannot be used any more. */
-  protected gone(error: Error): void {
+  #gone(error: Error): void {
     if (this.#over) return;
     this.#over = true;
     this.#poller.stop();
@@ -422,7 +423,7 @@ export abstract class RingNetif implements Netif {
   #broken(error: unknown): void {
     if (!(error instanceof PeerError)) throw error;
     void this.bus.abandon();
-    this.gone(error);
+    this.#gone(error);
   }
 
   /** Until the other end has dealt with what was sent, if it does so in a decent time. */

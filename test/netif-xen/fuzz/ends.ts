@@ -1,11 +1,17 @@
 import { MacAddress } from '../../../src/address/index.ts';
 import { CHECKSUM_NONE, CHECKSUM_PARTIAL, type Frame } from '../../../src/netif/index.ts';
+import type { Hypervisor } from '../../../src/netif/xen/hypervisor.ts';
 import { BackConnection } from '../../../src/netif/xen/netback/connection.ts';
 import { GroupFilter } from '../../../src/netif/xen/netback/groups.ts';
 import { CopySlab } from '../../../src/netif/xen/netback/guest-transmit.ts';
 import { FrontConnection } from '../../../src/netif/xen/netfront/connection.ts';
 import { ReceiveSlab } from '../../../src/netif/xen/netfront/receive.ts';
-import { type Bus, type RingConnection, RingNetif } from '../../../src/netif/xen/ring-netif.ts';
+import {
+  type Bus,
+  type ConnectionShare,
+  type RingConnection,
+  RingNetif,
+} from '../../../src/netif/xen/ring-netif.ts';
 import { type Random, randomBelow } from '../../../src/time/index.ts';
 import { tcpFrame } from '../../support/tcp-frames.ts';
 import { type Arena, SECRET, Trespass } from './arena.ts';
@@ -29,14 +35,11 @@ export class BareNetif extends RingNetif {
   #sequence = 0;
   frames = 0;
 
-  constructor(clock: TurnClock) {
-    super({
-      clock,
-      name: 'bare',
-      mac: MacAddress.ZERO,
-      mtu: 1500,
-      offloads: { checksum: true, segmentation: true, software: false },
-    });
+  constructor(clock: TurnClock, hypervisor: Hypervisor) {
+    super(
+      { hypervisor, clock, folder: 'bare', name: 'bare', mac: MacAddress.ZERO, mtu: 1500 },
+      { checksum: true, segmentation: true, software: false },
+    );
     const down = async (): Promise<void> => this.detach();
     this.bus = { start: async () => {}, close: down, abandon: down, describe: async () => '' };
     this.start({
@@ -53,9 +56,9 @@ export class BareNetif extends RingNetif {
     });
   }
 
-  connect(make: (onEvent: () => void) => RingConnection): void {
+  connect(make: (share: ConnectionShare) => RingConnection): void {
     this.attach(() => {
-      this.#rings = make(() => this.onEvent());
+      this.#rings = make(this.share);
       return this.#rings;
     }, PEER);
     this.up();
@@ -117,20 +120,18 @@ export function connectPair(arena: Arena, split: boolean, software = false): Bar
   const promises = software ? IN_SOFTWARE : PROMISES;
   const frontClock = new TurnClock();
   const backClock = new TurnClock();
-  const front = new BareNetif(frontClock);
-  const back = new BareNetif(backClock);
+  const front = new BareNetif(frontClock, arena.end('front'));
+  const back = new BareNetif(backClock, arena.end('back'));
   let connection!: FrontConnection;
-  front.connect((onEvent) => {
+  front.connect((share) => {
     connection = new FrontConnection({
-      hypervisor: arena.end('front'),
+      ...share,
       backend: 0,
       queues: 1,
       ringPages: 1,
       split,
       slab,
-      counters: front.counters,
       promises,
-      onEvent,
     });
     return connection;
   });
@@ -141,8 +142,9 @@ export function connectPair(arena: Arena, split: boolean, software = false): Bar
     [receiveRing.references[0]!, receiveRing.bytes],
   ]);
   back.connect(
-    (onEvent) =>
+    (share) =>
       new BackConnection({
+        ...share,
         hypervisor: {
           ...arena.end('back'),
           grants: {
@@ -160,10 +162,8 @@ export function connectPair(arena: Arena, split: boolean, software = false): Bar
           },
         ],
         slab: new CopySlab(arena.grants),
-        counters: back.counters,
         promises,
         groups: new GroupFilter(),
-        onEvent,
       }),
   );
   const words = (bytes: Uint8Array): Int32Array =>

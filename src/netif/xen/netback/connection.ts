@@ -1,20 +1,19 @@
-import type { Frame, NetifCounters, NetifHandler } from '../../netif.ts';
+import type { Frame, NetifHandler } from '../../netif.ts';
 import { flowHash } from '../headers.ts';
 import {
   type DomainId,
   type EventChannel,
   type GrantCopier,
-  type Hypervisor,
   type LocalMemory,
   type MappedPages,
   PAGE_SIZE,
 } from '../hypervisor.ts';
 import { BackRing } from '../ring.ts';
-import type { RingConnection } from '../ring-netif.ts';
+import type { ConnectionShare, RingConnection } from '../ring-netif.ts';
 import { RX_WORDS, TX_WORDS } from '../wire.ts';
 import type { GroupFilter } from './groups.ts';
 import { GuestReceive } from './guest-receive.ts';
-import { type BackReceivePromises, type CopySlab, GuestTransmit } from './guest-transmit.ts';
+import { type CopySlab, GuestTransmit } from './guest-transmit.ts';
 
 /** Memory that outgoing frames are built in until they are copied to the guest. */
 const AREA = 256 * 1024;
@@ -31,15 +30,11 @@ export interface QueueAddress {
   readonly receivePort: number;
 }
 
-export interface BackConnectionOptions {
-  readonly hypervisor: Hypervisor;
+export interface BackConnectionOptions extends ConnectionShare {
   readonly frontend: DomainId;
   readonly queues: readonly QueueAddress[];
   readonly slab: CopySlab;
-  readonly counters: NetifCounters;
-  readonly promises: BackReceivePromises;
   readonly groups: GroupFilter | null;
-  readonly onEvent: () => void;
 }
 
 interface Queue {

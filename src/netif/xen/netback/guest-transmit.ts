@@ -3,6 +3,7 @@ import { ETHERNET_HEADER, Frame, type NetifCounters, type NetifHandler } from '.
 import { CoalescedFrames } from '../coalesced.ts';
 import { describeChecksum } from '../headers.ts';
 import { COPY_OKAY, type GrantCopier, type Grants, type LocalMemory, PAGE_SIZE } from '../hypervisor.ts';
+import type { ReceivePromises } from '../offloads.ts';
 import { PeerError } from '../peer-error.ts';
 import type { BackRing } from '../ring.ts';
 import {
@@ -72,15 +73,6 @@ interface Column {
   readonly status: Int32Array;
 }
 
-export interface BackReceivePromises {
-  readonly checksum: boolean;
-  readonly segmentation: boolean;
-  /** Ordinary frames go up as large ones. */
-  readonly coalesce: boolean;
-  /** Longest frame that comes. */
-  readonly longest: number;
-}
-
 /**
  * One tx ring, from the backend's side: what the guest sends. A batch of
  * packets is read off the ring, copied out of the guest's pages in one call of
@@ -92,7 +84,7 @@ export class GuestTransmit {
   readonly #copier: GrantCopier;
   readonly #slab: CopySlab;
   readonly #counters: NetifCounters;
-  readonly #promises: BackReceivePromises;
+  readonly #promises: ReceivePromises;
   /** Null where the frontend did not ask for a filter. */
   readonly #groups: GroupFilter | null;
   readonly #frame: Frame;
@@ -115,7 +107,7 @@ export class GuestTransmit {
     copier: GrantCopier,
     slab: CopySlab,
     counters: NetifCounters,
-    promises: BackReceivePromises,
+    promises: ReceivePromises,
     groups: GroupFilter | null,
   ) {
     this.ring = ring;

@@ -1,7 +1,8 @@
 import { NetError } from '../../../errors.ts';
 import type { XenstoreAccess } from '../hypervisor.ts';
 import { readNumbers, writeAll } from '../keys.ts';
-import type { PeerAbilities, RingOffloads } from '../ring-netif.ts';
+import type { RingOffloads } from '../offloads.ts';
+import type { PeerAbilities } from '../ring-netif.ts';
 import type { QueueAddress } from './connection.ts';
 
 /** What the backend offers. */

@@ -1,21 +1,11 @@
-import type { MacAddress } from '../../../address/index.ts';
-import type { Clock } from '../../../time/index.ts';
-import type { Hypervisor } from '../hypervisor.ts';
-import { RingNetif } from '../ring-netif.ts';
+import { RingNetif, type RingSetup } from '../ring-netif.ts';
 import { BackendBus, type FrontendAddress } from './bus.ts';
 import { BackConnection } from './connection.ts';
 import { GroupFilter } from './groups.ts';
 import { CopySlab } from './guest-transmit.ts';
 import { type BackOffer, readChoice, writeBackOffer } from './negotiate.ts';
 
-export interface NetbackSetup {
-  readonly hypervisor: Hypervisor;
-  readonly clock: Clock;
-  /** In xenstore. */
-  readonly folder: string;
-  readonly name: string;
-  readonly mac: MacAddress;
-  readonly mtu: number;
+export interface NetbackSetup extends RingSetup {
   readonly offer: BackOffer;
 }
 
@@ -34,25 +24,17 @@ export class Netback extends RingNetif {
 
   /** For `openNetback`. */
   constructor(setup: NetbackSetup) {
-    const { hypervisor, clock, folder, name, mac, mtu, offer } = setup;
-    super({
-      clock,
-      name,
-      mac,
-      mtu,
-      offloads: offer,
-    });
+    super(setup, setup.offer);
+    const { hypervisor, clock, folder, offer } = setup;
     this.#setup = setup;
     this.#slab = new CopySlab(hypervisor.grants);
     this.bus = new BackendBus(
       hypervisor.store,
       folder,
       {
+        ...this.driver,
         offer: () => writeBackOffer(hypervisor.store, folder, offer),
         connect: (frontend) => this.#connect(frontend),
-        connected: () => this.up(),
-        disconnect: () => this.detach(),
-        gone: (error) => this.gone(error),
       },
       clock,
     );
@@ -64,19 +46,11 @@ export class Netback extends RingNetif {
     this.attach(
       () =>
         new BackConnection({
-          hypervisor,
+          ...this.share,
           frontend: frontend.domain,
           queues: choice.queues,
           slab: this.#slab,
-          counters: this.counters,
-          promises: {
-            checksum: offer.checksum,
-            segmentation: offer.segmentation,
-            coalesce: offer.software,
-            longest: this.longestReceived,
-          },
           groups: choice.multicastControl ? new GroupFilter() : null,
-          onEvent: () => this.onEvent(),
         }),
       choice,
     );

@@ -1,16 +1,10 @@
-import type { Frame, NetifCounters, NetifHandler } from '../../netif.ts';
+import type { Frame, NetifHandler } from '../../netif.ts';
 import { flowHash } from '../headers.ts';
-import {
-  type DomainId,
-  type EventChannel,
-  type Hypervisor,
-  PAGE_SIZE,
-  type SharedPages,
-} from '../hypervisor.ts';
+import { type DomainId, type EventChannel, PAGE_SIZE, type SharedPages } from '../hypervisor.ts';
 import { FrontRing } from '../ring.ts';
-import type { RingConnection } from '../ring-netif.ts';
+import type { ConnectionShare, RingConnection } from '../ring-netif.ts';
 import { RX_WORDS, TX_WORDS } from '../wire.ts';
-import { type ReceivePromises, ReceiveQueue, type ReceiveSlab } from './receive.ts';
+import { ReceiveQueue, type ReceiveSlab } from './receive.ts';
 import { TransmitMemory, TransmitQueue } from './transmit.ts';
 
 /** Pages that outgoing frames are built in, for all queues. */
@@ -19,8 +13,7 @@ const TRANSMIT_PAGES = 256;
 /** Requests after which they are published without waiting for a flush. */
 const PUBLISH_REQUESTS = 32;
 
-export interface FrontConnectionOptions {
-  readonly hypervisor: Hypervisor;
+export interface FrontConnectionOptions extends ConnectionShare {
   readonly backend: DomainId;
   readonly queues: number;
   /** Pages of each ring, a power of two. */
@@ -28,9 +21,6 @@ export interface FrontConnectionOptions {
   /** One event channel for each ring, not for both. */
   readonly split: boolean;
   readonly slab: ReceiveSlab;
-  readonly counters: NetifCounters;
-  readonly promises: ReceivePromises;
-  readonly onEvent: () => void;
 }
 
 /** One queue: a pair of rings and what wakes them. */

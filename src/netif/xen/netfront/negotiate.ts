@@ -1,6 +1,7 @@
 import type { XenstoreAccess } from '../hypervisor.ts';
 import { readNumbers, writeAll } from '../keys.ts';
-import type { PeerAbilities, RingOffloads } from '../ring-netif.ts';
+import type { RingOffloads } from '../offloads.ts';
+import type { PeerAbilities } from '../ring-netif.ts';
 import type { FrontConnection, Queue } from './connection.ts';
 
 /** What the user of the frontend asked for. */

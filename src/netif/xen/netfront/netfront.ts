@@ -1,7 +1,5 @@
 import type { MacAddress } from '../../../address/index.ts';
-import type { Clock } from '../../../time/index.ts';
-import type { Hypervisor } from '../hypervisor.ts';
-import { RingNetif } from '../ring-netif.ts';
+import { RingNetif, type RingSetup } from '../ring-netif.ts';
 import { EXTRA_MCAST_ADD, EXTRA_MCAST_DEL, pair } from '../wire.ts';
 import { writeState, XenbusState } from '../xenbus-state.ts';
 import { type BackendAddress, FrontendBus } from './bus.ts';
@@ -9,14 +7,7 @@ import { FrontConnection } from './connection.ts';
 import { type FrontWishes, readTerms, writeOffer } from './negotiate.ts';
 import { ReceiveSlab } from './receive.ts';
 
-export interface NetfrontSetup {
-  readonly hypervisor: Hypervisor;
-  readonly clock: Clock;
-  /** In xenstore. */
-  readonly folder: string;
-  readonly name: string;
-  readonly mac: MacAddress;
-  readonly mtu: number;
+export interface NetfrontSetup extends RingSetup {
   readonly wishes: FrontWishes;
   readonly groups: readonly MacAddress[];
 }
@@ -41,14 +32,9 @@ export class Netfront extends RingNetif {
 
   /** For `openNetfront`. */
   constructor(setup: NetfrontSetup) {
-    const { hypervisor, clock, folder, name, mac, mtu, wishes } = setup;
-    super({
-      clock,
-      name,
-      mac,
-      mtu,
-      offloads: wishes,
-    });
+    super(setup, setup.wishes);
+    const { hypervisor, clock, folder } = setup;
+    const { driver } = this;
     this.#setup = setup;
     this.#groups = [...setup.groups];
     this.bus = new FrontendBus(
@@ -58,10 +44,10 @@ export class Netfront extends RingNetif {
         connect: (backend) => this.#connect(backend),
         connected: () => this.#connected(),
         disconnect: () => {
-          this.detach();
+          driver.disconnect();
           this.#connection = null;
         },
-        gone: (error) => this.gone(error),
+        gone: driver.gone,
       },
       clock,
     );
@@ -100,20 +86,12 @@ export class Netfront extends RingNetif {
     const terms = await readTerms(store, backend.folder, wishes);
     this.attach(() => {
       this.#connection = new FrontConnection({
-        hypervisor,
+        ...this.share,
         backend: backend.domain,
         queues: terms.queues,
         ringPages: 2 ** terms.ringOrder,
         split: terms.splitChannels,
         slab: this.#slab,
-        counters: this.counters,
-        promises: {
-          checksum: wishes.checksum,
-          segmentation: wishes.segmentation,
-          coalesce: wishes.software,
-          longest: this.longestReceived,
-        },
-        onEvent: () => this.onEvent(),
       });
       return this.#connection;
     }, terms);
@@ -126,7 +104,7 @@ export class Netfront extends RingNetif {
   }
 
   #connected(): void {
-    this.up();
+    this.driver.connected();
     for (const group of this.#groups) this.#sendGroup(EXTRA_MCAST_ADD, group);
   }
 

@@ -3,6 +3,7 @@ import { ETHERNET_HEADER, Frame, type NetifCounters, type NetifHandler } from '.
 import { CoalescedFrames } from '../coalesced.ts';
 import { describeChecksum } from '../headers.ts';
 import { PAGE_SIZE, type SharedPages } from '../hypervisor.ts';
+import type { ReceivePromises } from '../offloads.ts';
 import { PeerError } from '../peer-error.ts';
 import type { FrontRing } from '../ring.ts';
 import {
@@ -36,16 +37,6 @@ const COALESCED_BATCH_FRAMES = 256;
 
 /** More extra infos than there are types of. */
 const MAX_EXTRAS = 4;
-
-/** What the frontend has said that it takes. */
-export interface ReceivePromises {
-  readonly checksum: boolean;
-  readonly segmentation: boolean;
-  /** Ordinary frames go up as large ones. */
-  readonly coalesce: boolean;
-  /** Longest frame that comes. */
-  readonly longest: number;
-}
 
 /** Memory that frames are handed up in; one per netif. */
 export class ReceiveSlab {
