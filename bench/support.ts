@@ -23,9 +23,21 @@ export interface LoneConnection {
   flush(): void;
 }
 
+export interface LoneOptions {
+  /** The peer's initial sequence number. */
+  readonly peerIsn?: number;
+  /** Of our random numbers, and so of our own initial sequence number. */
+  readonly seed?: number;
+  /** Most bytes of a frame that the device cuts; 0 if it cuts none. */
+  readonly segmentation?: number;
+}
+
 /** Opens a connection, and takes every segment that it sends to nowhere. */
-export function loneConnection(options: TcpOptions = {}): LoneConnection {
-  const out = new Frame(allocate(65_536));
+export function loneConnection(
+  options: TcpOptions = {},
+  { peerIsn = -1, seed = 1, segmentation = 0 }: LoneOptions = {},
+): LoneConnection {
+  const out = new Frame(allocate(70_000));
   let protocol: IpProtocol | null = null;
   let sequence = 0;
   let stamp = 0;
@@ -36,7 +48,7 @@ export function loneConnection(options: TcpOptions = {}): LoneConnection {
     interfaceMtu: 1500,
     headerLength: 20,
     // The device makes the checksums: what is measured is TCP.
-    transmit: { checksum: 'partial', segmentation: 0 },
+    transmit: { checksum: 'partial', segmentation },
     reserve: (_, length) => out.reset(out.bytes, 0, length),
     commit: (frame) => {
       sequence = wire.sequence(frame.bytes, 0);
@@ -56,12 +68,12 @@ export function loneConnection(options: TcpOptions = {}): LoneConnection {
   };
   const clock = new RealClock();
   const timers = new TimerWheel(clock);
-  const layer = new TcpLayer({ ip, clock, timers, random: new SeededRandom(1), options });
+  const layer = new TcpLayer({ ip, clock, timers, random: new SeededRandom(seed), options });
   const connection = layer.connect({ remote: REMOTE, remotePort: PORT });
   layer.flush();
   const initial = sequence;
 
-  const frame = new Frame(allocate(2048));
+  const frame = new Frame(allocate(70_000));
   const packet: IpPacket = {
     frame,
     source: REMOTE,
@@ -93,10 +105,10 @@ export function loneConnection(options: TcpOptions = {}): LoneConnection {
   set32(bytes, 32, 0x020405b4);
   set32(bytes, 36, 0x01010402);
   set32(bytes, 40, 0x0103030e);
-  write(wire.SYN | wire.ACK, -1, (initial + 1) | 0, 44, 0);
+  write(wire.SYN | wire.ACK, peerIsn, (initial + 1) | 0, 44, 0);
   layer.flush();
   // The window of a SYN is not scaled; from here on it is wide open.
-  write(wire.ACK, 0, (initial + 1) | 0, HEADER, 0);
+  write(wire.ACK, (peerIsn + 1) | 0, (initial + 1) | 0, HEADER, 0);
   layer.flush();
   return {
     layer,
@@ -106,7 +118,7 @@ export function loneConnection(options: TcpOptions = {}): LoneConnection {
       set32(bytes, HEADER, 0x0101050a);
       set32(bytes, HEADER + 4, left);
       set32(bytes, HEADER + 8, right);
-      write(wire.ACK, 0, ack, HEADER + 12, 0);
+      write(wire.ACK, (peerIsn + 1) | 0, ack, HEADER + 12, 0);
     },
     flush: () => layer.flush(),
   };

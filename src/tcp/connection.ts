@@ -22,7 +22,7 @@ import { type Emitter, Sender, STALLED } from './sender.ts';
 import type { State } from './state.ts';
 import * as states from './state.ts';
 import { countEnded, statsOf } from './stats.ts';
-import { nextDeadline, onDeadline } from './timeouts.ts';
+import { armNearest, onDeadline } from './timeouts.ts';
 import { trace } from './trace.ts';
 import { ACK, HEADER, RST } from './wire.ts';
 
@@ -384,9 +384,7 @@ export class Connection implements Endpoint, Emitter {
   /** Arms the one timer for the nearest of all deadlines. */
   #rearm(): void {
     if (this.isOver) return;
-    const at = nextDeadline(this);
-    if (at === NEVER) this.#timer.cancel();
-    else this.#timer.arm(at);
+    armNearest(this, this.#timer);
   }
 
   onTimer(): void {

@@ -14,21 +14,31 @@ export class Pacer {
   /** Bytes ahead of the line, as of `#at` (ms). */
   #ahead = 0;
   #at = 0;
+  /** Bytes per ms; 0: unpaced. A field, like what is answered: a fraction that is handed over costs an object. */
+  rate = 0;
+  /** Where something has to wait: until when. */
+  until = 0;
 
-  /** When something may go, at `rate` bytes per ms (0: unpaced); `now` or earlier if it may at once. */
-  readyAt({ now }: Moment, rate: number, segment: number): number {
-    if (this.#ahead === 0 || rate === 0) return now;
+  /** Whether nothing was sent ahead of the line, whatever the rate is now. */
+  get isLevel(): boolean {
+    return this.#ahead === 0;
+  }
+
+  /** Whether something has to wait, at `rate`; until when is in `until`. */
+  holds(time: Moment, segment: number): boolean {
+    const { rate } = this;
+    if (this.#ahead === 0 || rate === 0) return false;
+    const { now } = time;
     // A short burst goes at once: what an application writes now and then is never held back.
-    const held = this.#left(now, rate) - BURST * segment;
-    return now + held / rate - CREDIT_MS;
+    const held = Math.max(0, this.#ahead - (now - this.#at) * rate) - BURST * segment;
+    this.until = now + held / rate - CREDIT_MS;
+    return this.until > now;
   }
 
-  onSent(bytes: number, { now }: Moment, rate: number): void {
-    this.#ahead = rate > 0 ? this.#left(now, rate) + bytes : 0;
+  onSent(bytes: number, time: Moment): void {
+    const { rate } = this;
+    const { now } = time;
+    this.#ahead = rate > 0 ? Math.max(0, this.#ahead - (now - this.#at) * rate) + bytes : 0;
     this.#at = now;
-  }
-
-  #left(now: number, rate: number): number {
-    return Math.max(0, this.#ahead - (now - this.#at) * rate);
   }
 }

@@ -7,6 +7,8 @@ import type { Frame } from '../netif/netif.ts';
  */
 export const SMALL_PAYLOAD = 512;
 const FILL_SIZE = 2048;
+/** Room for pieces that is kept when nothing is held: arrays that are emptied would be made anew for the next. */
+const KEPT_ROOM = 32;
 /** Bookkeeping bytes per piece. */
 const PIECE_COST = 32;
 
@@ -59,7 +61,9 @@ export class ReceiveQueue {
   #bytes: Uint8Array[] = [];
   #starts: number[] = [];
   #ends: number[] = [];
+  /** The live ones are `#first .. #end`; the rest is room. */
   #first = 0;
+  #end = 0;
   #length = 0;
 
   /** Bytes held. */
@@ -69,20 +73,21 @@ export class ReceiveQueue {
 
   /** Bytes held and the bookkeeping of the pieces they are in: what counts against the buffer. */
   get cost(): number {
-    return this.#length + (this.#bytes.length - this.#first) * PIECE_COST;
+    return this.#length + (this.#end - this.#first) * PIECE_COST;
   }
 
   push(bytes: Uint8Array, start: number, end: number): void {
-    const last = this.#bytes.length - 1;
+    const last = this.#end - 1;
     this.#length += end - start;
     // Small payloads stand side by side in the keeper's buffer: they become one piece.
     if (last >= this.#first && this.#ends[last] === start && this.#bytes[last] === bytes) {
       this.#ends[last] = end;
       return;
     }
-    this.#bytes.push(bytes);
-    this.#starts.push(start);
-    this.#ends.push(end);
+    const at = this.#end++;
+    this.#bytes[at] = bytes;
+    this.#starts[at] = start;
+    this.#ends[at] = end;
   }
 
   /** The next piece, at most `max` bytes of it; null if nothing is held. */
@@ -106,15 +111,19 @@ export class ReceiveQueue {
     // Nothing that was taken is held on to.
     this.#bytes[this.#first] = EMPTY;
     this.#first++;
-    if (this.#first === this.#bytes.length) {
-      this.#bytes.length = 0;
-      this.#starts.length = 0;
-      this.#ends.length = 0;
+    if (this.#first === this.#end) {
+      if (this.#bytes.length > KEPT_ROOM) {
+        this.#bytes = [];
+        this.#starts = [];
+        this.#ends = [];
+      }
       this.#first = 0;
-    } else if (this.#first >= 64 && this.#first * 2 >= this.#bytes.length) {
+      this.#end = 0;
+    } else if (this.#first >= 64 && this.#first * 2 >= this.#end) {
       this.#bytes.splice(0, this.#first);
       this.#starts.splice(0, this.#first);
       this.#ends.splice(0, this.#first);
+      this.#end -= this.#first;
       this.#first = 0;
     }
   }
@@ -124,6 +133,7 @@ export class ReceiveQueue {
     this.#starts = [];
     this.#ends = [];
     this.#first = 0;
+    this.#end = 0;
     this.#length = 0;
   }
 }

@@ -50,7 +50,7 @@ function retransmit(sender: Sender, id: number, time: Moment, via: Emitter, most
   sender.pathProbe?.repeated(sequence, time.now);
   scoreboard.retransmitted(id, advance(sequence, length), time.now);
   recovery.onRetransmitted(length, time, id === scoreboard.first);
-  sender.pacer.onSent(length, time, sender.pacingRate());
+  sender.pace(length, time);
   return true;
 }
 

@@ -1,14 +1,20 @@
+import { copy } from '../bytes/index.ts';
+
+/** Room for chunks that is kept when nothing is held: arrays that are emptied would be made anew for the next write. */
+const KEPT_ROOM = 32;
+
 /**
  * Bytes that the application has written and the peer has not acknowledged:
  * the application's own buffers, by reference, in order. Offsets are counted
  * from the first unacknowledged byte.
  */
 export class SendQueue {
-  /** Chunks in a growing ring; the live ones are `#first .. #first + #count`. */
+  /** The live ones are `#first .. #end`; the rest is room. */
   #chunks: (Uint8Array | null)[] = [];
   /** Stream position (since the connection began) of each chunk's first byte. */
   #positions: number[] = [];
   #first = 0;
+  #end = 0;
   /** Stream position of the first unacknowledged byte; of one past the last. */
   #head = 0;
   #tail = 0;
@@ -22,32 +28,39 @@ export class SendQueue {
 
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
-    this.#positions.push(this.#tail);
+    const end = this.#end++;
+    this.#chunks[end] = chunk;
+    this.#positions[end] = this.#tail;
     this.#tail += chunk.length;
   }
 
   /** Lets go of the first `bytes` bytes. */
   release(bytes: number): void {
     this.#head += bytes;
+    const chunks = this.#chunks;
     const positions = this.#positions;
+    const end = this.#end;
     let first = this.#first;
-    while (first < positions.length && positions[first]! + this.#chunks[first]!.length <= this.#head) {
-      this.#chunks[first] = null;
+    while (first < end && positions[first]! + chunks[first]!.length <= this.#head) {
+      chunks[first] = null;
       first++;
     }
     this.#first = first;
-    if (first === positions.length) {
-      this.#chunks.length = 0;
-      positions.length = 0;
+    if (first === end) {
+      if (chunks.length > KEPT_ROOM) {
+        this.#chunks = [];
+        this.#positions = [];
+      }
       this.#first = 0;
+      this.#end = 0;
       this.#cursor = 0;
-    } else if (first >= 64 && first * 2 >= positions.length) {
+    } else if (first >= 64 && first * 2 >= end) {
       // Compact when half is dead: each chunk is moved at most once on average.
-      this.#chunks.splice(0, first);
+      chunks.splice(0, first);
       positions.splice(0, first);
       this.#cursor = Math.max(0, this.#cursor - first);
       this.#first = 0;
+      this.#end = end - first;
     }
   }
 
@@ -61,8 +74,7 @@ export class SendQueue {
       const chunk = this.#chunks[index]!;
       const from = position - this.#positions[index]!;
       const part = Math.min(left, chunk.length - from);
-      if (from === 0 && part === chunk.length) target.set(chunk, to);
-      else target.set(chunk.subarray(from, from + part), to);
+      copy(target, to, chunk, from, from + part);
       position += part;
       to += part;
       left -= part;
@@ -74,12 +86,12 @@ export class SendQueue {
   #locate(position: number): number {
     const positions = this.#positions;
     const cursor = this.#cursor;
-    if (cursor >= this.#first && cursor < positions.length) {
+    if (cursor >= this.#first && cursor < this.#end) {
       const start = positions[cursor]!;
       if (position >= start && position < start + this.#chunks[cursor]!.length) return cursor;
     }
     let low = this.#first;
-    let high = positions.length - 1;
+    let high = this.#end - 1;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
       if (positions[middle]! <= position) low = middle;
@@ -92,6 +104,7 @@ export class SendQueue {
     this.#chunks = [];
     this.#positions = [];
     this.#first = 0;
+    this.#end = 0;
     this.#head = this.#tail;
     this.#cursor = 0;
   }

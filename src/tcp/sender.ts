@@ -143,15 +143,23 @@ export class Sender {
 
   /** Whether pacing holds back what could go: sets `pacedUntil` if so. */
   isPaced(time: Moment): boolean {
-    const until = this.#pacedTo(time);
-    if (until <= time.now || (this.unsent <= 0 && this.recovery.scoreboard.lostBytes === 0)) return false;
-    this.pacedUntil = until;
+    if (this.unsent <= 0 && this.recovery.scoreboard.lostBytes === 0) return false;
+    if (!this.#pacerHolds(time)) return false;
+    this.pacedUntil = this.pacer.until;
     return true;
   }
 
-  /** When pacing lets something go. */
-  #pacedTo(time: Moment): number {
-    return this.pacer.readyAt(time, this.pacingRate(), this.segment);
+  #pacerHolds(time: Moment): boolean {
+    const { pacer } = this;
+    if (pacer.isLevel) return false;
+    pacer.rate = this.pacingRate();
+    return pacer.holds(time, this.segment);
+  }
+
+  /** `bytes` have gone out: they count against the pacing rate. */
+  pace(bytes: number, time: Moment): void {
+    this.pacer.rate = this.pacingRate();
+    this.pacer.onSent(bytes, time);
   }
 
   /**
@@ -162,7 +170,7 @@ export class Sender {
     const { rate } = this.congestion;
     if (rate === null || this.unsent >= this.segment || this.recovery.scoreboard.lostBytes > 0) return;
     const { pipe } = this;
-    if (pipe < this.congestion.window && this.#pacedTo(time) <= time.now) rate.markAppLimited(pipe);
+    if (pipe < this.congestion.window && !this.#pacerHolds(time)) rate.markAppLimited(pipe);
   }
 
   /** Bytes per ms; 0 for no pacing. Above the window's own rate, so that pacing never is what limits. */
@@ -256,7 +264,7 @@ export class Sender {
     }
     this.probeSent = false;
     this.persistAt = NEVER;
-    this.pacer.onSent(length, time, this.pacingRate());
+    this.pace(length, time);
     this.bytesSent += length;
     this.segmentsSent++;
     this.lastSentAt = time.now;

@@ -63,7 +63,8 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
   readonly delivery = new Delivery();
   readonly counters: TcpCounters = tcpCounters();
   readonly config: TcpConfig;
-  now: number;
+  // A field that holds anything but numbers for a moment gets a new object for every number later on.
+  now = 0;
   memory = 0;
   orphans = 0;
 
@@ -81,8 +82,10 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
   readonly #timeWaits = new TimeWaitQueue();
   readonly #timeWaitTimer: Timer;
 
-  #ready: Connection[] = [];
-  #flushing: Connection[] = [];
+  /** Connections whose output is due, and how many; behind them nulls: an array that is emptied would be made anew. */
+  #ready: (Connection | null)[] = [];
+  #readyCount = 0;
+  #flushing: (Connection | null)[] = [];
   readonly #stalled: Connection[] = [];
   #inBatch = false;
   #flushDeferred = false;
@@ -246,7 +249,7 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
   schedule(connection: Connection): void {
     if (!connection.scheduled) {
       connection.scheduled = true;
-      this.#ready.push(connection);
+      this.#ready[this.#readyCount++] = connection;
     }
     if (!this.#inBatch && !this.#flushDeferred) {
       this.#flushDeferred = true;
@@ -263,18 +266,31 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
   /** The end of a batch of received packets, or of a turn in which the application wrote. */
   flush(): void {
     this.#inBatch = false;
-    if (this.#ready.length === 0) return;
+    const count = this.#readyCount;
+    if (count === 0) return;
     this.touch();
     // Two lists in turn, so that what is scheduled meanwhile waits for the next flush.
     const due = this.#ready;
     this.#ready = this.#flushing;
     this.#flushing = due;
-    for (let i = 0; i < due.length; i++) {
-      const connection = due[i]!;
-      connection.scheduled = false;
-      connection.output();
+    this.#readyCount = 0;
+    let done = 0;
+    try {
+      while (done < count) {
+        const connection = due[done]!;
+        due[done++] = null;
+        connection.scheduled = false;
+        connection.output();
+      }
+    } finally {
+      // Where one has thrown, the others have their turn in the next flush.
+      for (; done < count; done++) {
+        const connection = due[done]!;
+        due[done] = null;
+        connection.scheduled = false;
+        this.schedule(connection);
+      }
     }
-    due.length = 0;
   }
 
   writable(): void {
@@ -424,7 +440,8 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
     for (const endpoint of this.#table.all()) this.#table.remove(endpoint);
     this.#timeWaits.clear();
     this.#timeWaitTimer.cancel();
-    this.#ready.length = 0;
+    this.#ready = [];
+    this.#readyCount = 0;
     this.#stalled.length = 0;
   }
 }

@@ -1,4 +1,5 @@
 /** What time does to a connection (RFC 9293 §3.10.8, RFC 6298 §5, RFC 8985, RFC 5482). */
+import type { Timer } from '../time/timers.ts';
 import type { Connection } from './connection.ts';
 import { GIVE_UP, PROBE } from './keepalive.ts';
 import { PathProbe } from './path-probe.ts';
@@ -11,19 +12,22 @@ import { ACK } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** The nearest of a connection's deadlines; Infinity if there is none. */
-export function nextDeadline(connection: Connection): number {
+/** Arms `timer` for the nearest of a connection's deadlines; cancels it if there is none. */
+export function armNearest(connection: Connection, timer: Timer): void {
   const { sender, receiver, keepAlive, userTimeoutMs } = connection;
-  const at = Math.min(
-    sender.recovery.deadline,
-    sender.persistAt,
-    sender.pacedUntil,
-    receiver.ackDeadline,
-    connection.finTimeoutAt,
-    keepAlive.at,
-  );
-  if (userTimeoutMs === 0 || sender.drained) return at;
-  return Math.min(at, connection.waitingSince + userTimeoutMs);
+  const { timeoutAt, probeAt, reorderAt } = sender.recovery;
+  // Compared one by one: a function that takes or returns a fraction costs an object for each.
+  let at = timeoutAt;
+  if (probeAt < at) at = probeAt;
+  if (reorderAt < at) at = reorderAt;
+  if (sender.persistAt < at) at = sender.persistAt;
+  if (sender.pacedUntil < at) at = sender.pacedUntil;
+  if (receiver.ackDeadline < at) at = receiver.ackDeadline;
+  if (connection.finTimeoutAt < at) at = connection.finTimeoutAt;
+  if (keepAlive.at < at) at = keepAlive.at;
+  if (userTimeoutMs > 0 && !sender.drained) at = Math.min(at, connection.waitingSince + userTimeoutMs);
+  if (at === NEVER) timer.cancel();
+  else timer.arm(at);
 }
 
 /** The connection's timer has fired: does whatever is due, then sends what may go. */

@@ -7,6 +7,9 @@ type Timeout = ReturnType<typeof setTimeout>;
 
 const RESOLVED = Promise.resolve();
 
+/** Found once: the global is looked up by a call each time. */
+const { performance } = globalThis;
+
 const setImmediateOrNone = (globalThis as { setImmediate?: (task: () => void) => unknown }).setImmediate;
 
 /**

@@ -40,8 +40,9 @@ export class Timer extends Link {
   deadline = Infinity;
   /** Kept by the wheel: the list it is linked in, -1 for none. */
   slot = -1;
-  /** Kept by the wheel: the tick at which that list is looked at. */
+  /** Kept by the wheel: the tick at which that list is looked at, and its time in ms. */
   slotTick = 0;
+  slotMs = 0;
   readonly owner: TimerOwner;
   readonly #wheel: TimerWheel;
 
@@ -61,7 +62,10 @@ export class Timer extends Link {
    * call. `Infinity` cancels; `NaN` throws `RangeError`.
    */
   arm(atMs: number): void {
-    this.#wheel.arm(this, atMs);
+    // The list it stands in is looked at in time: a timer that is pushed back with every ACK is not moved
+    // with every ACK, but when that list's time comes.
+    if (this.slot >= 0 && atMs >= this.slotMs && atMs < Infinity) this.deadline = atMs;
+    else this.#wheel.arm(this, atMs);
   }
 
   cancel(): void {
@@ -122,9 +126,8 @@ export class TimerWheel {
     if (this.#closed) return;
     const tick = this.#tickOf(atMs);
     if (timer.slot >= 0) {
-      // The slot it stands in is looked at in time: a timer that is pushed back
-      // with every ACK is not moved with every ACK, but when that slot comes.
       timer.deadline = atMs;
+      // As in `Timer.arm`, where the tick was rounded up.
       if (tick >= timer.slotTick) return;
       this.#unlink(timer);
     } else {
@@ -180,6 +183,7 @@ export class TimerWheel {
       timer.slotTick = epoch * EPOCH + ((low >>> shift) << shift);
       this.#occupied[level]! |= 1 << digit;
     }
+    timer.slotMs = timer.slotTick * this.#tickMs;
     this.#append(timer, slot);
   }
 
@@ -288,6 +292,7 @@ export class TimerWheel {
       head.next = timer.next;
       timer.next.previous = head;
       timer.slotTick = this.#tick;
+      timer.slotMs = this.#tick * this.#tickMs;
       this.#append(timer, FIRING);
     }
   }

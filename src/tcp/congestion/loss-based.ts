@@ -4,9 +4,10 @@ import { HyStart } from './hystart.ts';
 /** What CUBIC and NewReno have in common: slow start, and what a loss, a timeout and idle time do to the window. */
 export abstract class LossBased implements Congestion {
   abstract readonly name: string;
-  window: number;
+  // As numbers from the first: a field that was `undefined` before gets a new object for every fraction.
+  window = 0;
   threshold = Number.POSITIVE_INFINITY;
-  segment: number;
+  segment = 0;
   pipeAck = Number.POSITIVE_INFINITY;
   readonly rate = null;
   readonly controlsRecovery = false;

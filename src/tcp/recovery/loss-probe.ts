@@ -1,3 +1,4 @@
+import type { Moment } from '../../time/index.ts';
 import { after, before } from '../sequence.ts';
 import type { RttEstimator } from './rtt.ts';
 
@@ -39,10 +40,10 @@ export class LossProbe {
     return this.#unanswered === 0;
   }
 
-  /** Time until the next probe, ms. `isAlone`: one segment is in flight, whose ACK may be delayed. */
-  delayMs(rtt: RttEstimator, isAlone: boolean): number {
+  /** Sets when the next probe is due. `isAlone`: one segment is in flight, whose ACK may be delayed. */
+  schedule(due: { probeAt: number }, time: Moment, rtt: RttEstimator, isAlone: boolean): void {
     const delay = rtt.hasSample ? 2 * rtt.smoothedMs + FLOOR_MS + (isAlone ? DELAYED_ACK_MS : 0) : INITIAL_MS;
-    return delay * 2 ** this.#unanswered;
+    due.probeAt = time.now + (this.#unanswered === 0 ? delay : delay * 2 ** this.#unanswered);
   }
 
   /** The last segment went again (`repeated`) or a new one, up to `end`. True for the first of a row. */

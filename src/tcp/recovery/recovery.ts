@@ -131,11 +131,6 @@ export class Recovery {
     return this.probe.sent;
   }
 
-  /** The nearest of the three deadlines. */
-  get deadline(): number {
-    return Math.min(this.timeoutAt, this.probeAt, this.reorderAt);
-  }
-
   onAck(event: AckEvent, delivery: Delivery, time: Moment): void {
     const { una, next } = event;
     // RFC 3465 §2.3: after a timeout, without SACK, an ACK may cover what had arrived long before. It is
@@ -144,7 +139,10 @@ export class Recovery {
     const { spuriousRecoveries } = this;
     // A repaired hole acknowledges what lay above it for long: no sample from such an ACK (RFC 6298 §3).
     if (event.acknowledged > 0 && delivery.isAmbiguous) delivery.sampleSentAt = -1;
-    if (delivery.sampleSentAt >= 0) this.rtt.sample(time.now - delivery.sampleSentAt);
+    if (delivery.sampleSentAt >= 0) {
+      this.rtt.latestMs = time.now - delivery.sampleSentAt;
+      this.rtt.takeLatest();
+    }
     // Retransmitted segments tell nothing by themselves (Karn); an echoed timestamp does.
     // But not where the peer had it twice: the echo may be the first one's.
     else if (event.acknowledged > 0 && event.echoRttMs >= 0 && event.duplicateBytes === 0) {
@@ -317,7 +315,7 @@ export class Recovery {
     this.retries++;
     this.probeAt = NEVER;
     this.reorderAt = NEVER;
-    this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    this.#restartTimeout(time);
   }
 
   /** The reordering timer fired (RFC 8985 §6.2 step 5). */
@@ -342,7 +340,7 @@ export class Recovery {
   /** A segment that was lost goes out again. */
   onRetransmitted(bytes: number, time: Moment, isFirst: boolean): void {
     // The timer is the oldest segment's, which has only just left (RFC 6298 §5.1).
-    if (isFirst) this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    if (isFirst) this.#restartTimeout(time);
     if (this.firstRetransmitAt === NEVER) this.firstRetransmitAt = time.now;
     this.retransmits++;
     this.bytesRetransmitted += bytes;
@@ -353,7 +351,7 @@ export class Recovery {
   /** New data has gone out, up to `next`. */
   onSent(bytes: number, next: number, una: number, time: Moment, selective: boolean): void {
     if (this.phase === FAST) this.#rate.onSent(bytes);
-    if (this.timeoutAt === NEVER) this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    if (this.timeoutAt === NEVER) this.#restartTimeout(time);
     this.#scheduleProbe(una, next, time, selective);
   }
 
@@ -366,11 +364,16 @@ export class Recovery {
     }
     if (event.acknowledged > 0) {
       // RFC 6298 §5.3.
-      this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+      this.#restartTimeout(time);
       this.#scheduleProbe(event.una, event.next, time, event.selective);
     } else if (delivered) {
       this.#scheduleProbe(event.una, event.next, time, event.selective);
     }
+  }
+
+  #restartTimeout(time: Moment): void {
+    const { rtt, backoffs } = this;
+    this.timeoutAt = time.now + (backoffs === 0 ? rtt.timeoutMs : rtt.backedOffMs(backoffs));
   }
 
   /** RFC 8985 §7.2. */
@@ -380,10 +383,9 @@ export class Recovery {
     const isOpen = this.phase === OPEN;
     if (isOpen && this.scoreboard.sackedBytes > 0) return;
     const isAlone = isOpen && distance(next, una) <= this.congestion.segment;
-    const at = time.now + this.probe.delayMs(this.rtt, isAlone);
-    if (at < this.timeoutAt) this.probeAt = at;
+    this.probe.schedule(this, time, this.rtt, isAlone);
     // The first probe comes no later than the timeout would, and in its place.
-    else if (isOpen && this.probe.isFirst) this.probeAt = this.timeoutAt;
+    if (this.probeAt >= this.timeoutAt) this.probeAt = isOpen && this.probe.isFirst ? this.timeoutAt : NEVER;
   }
 
   /** A loss probe has gone out (RFC 8985 §7.3): the last segment again, or a new one. */
@@ -393,7 +395,7 @@ export class Recovery {
       this.bytesRetransmitted += bytes;
     }
     // RFC 8985 §7.3: the timeout counts from the first probe; later ones do not put it off again.
-    if (this.probe.onSent(next, repeated)) this.timeoutAt = time.now + this.rtt.backedOffMs(this.backoffs);
+    if (this.probe.onSent(next, repeated)) this.#restartTimeout(time);
     this.#scheduleProbe(una, next, time, true);
   }
 

@@ -8,12 +8,12 @@ export class RttEstimator {
   /** The least sample of this connection: what RACK takes as the RTT without queues. */
   minimumMs = Number.POSITIVE_INFINITY;
   /** Without back-off. */
-  #timeoutMs: number;
+  #timeoutMs = 0;
   readonly #floorMs: number;
   readonly #ceilingMs: number;
 
   constructor(initialMs: number, floorMs: number, ceilingMs: number) {
-    this.#timeoutMs = initialMs;
+    this.#timeoutMs = Math.min(initialMs, ceilingMs);
     this.#floorMs = floorMs;
     this.#ceilingMs = ceilingMs;
   }
@@ -29,7 +29,7 @@ export class RttEstimator {
 
   /** RTO after `backoffs` doublings (RFC 6298 §5.5), within the ceiling. */
   backedOffMs(backoffs: number): number {
-    return Math.min(this.#timeoutMs * 2 ** backoffs, this.#ceilingMs);
+    return backoffs === 0 ? this.#timeoutMs : Math.min(this.#timeoutMs * 2 ** backoffs, this.#ceilingMs);
   }
 
   /** RFC 6298 §5.7: after a lost SYN nothing is known; start from 3 s. */
@@ -39,21 +39,26 @@ export class RttEstimator {
 
   /** Takes a sample of a segment that was sent once only (Karn's rule is the caller's). */
   sample(rttMs: number): void {
+    this.latestMs = rttMs;
+    this.takeLatest();
+  }
+
+  /** As {@link sample}, of what `latestMs` has been set to: nothing is handed over, which would cost an object. */
+  takeLatest(): void {
     // A clock of 1 ms on the other side of a fast link may measure 0; RFC 6298 wants a granule.
-    const r = Math.max(rttMs, 0.001);
-    this.latestMs = r;
-    if (r < this.minimumMs) this.minimumMs = r;
-    this.#smooth(r);
+    if (this.latestMs < 0.001) this.latestMs = 0.001;
+    if (this.latestMs < this.minimumMs) this.minimumMs = this.latestMs;
+    this.#smooth();
   }
 
   /** Takes a sample measured by timestamps, whose granule is 1 ms: good for the timeout, too coarse for the minimum. */
   sampleCoarse(rttMs: number): void {
-    const r = Math.max(rttMs, 1);
-    this.latestMs = r;
-    this.#smooth(r);
+    this.latestMs = Math.max(rttMs, 1);
+    this.#smooth();
   }
 
-  #smooth(r: number): void {
+  #smooth(): void {
+    const r = this.latestMs;
     if (this.smoothedMs === 0) {
       this.smoothedMs = r;
       this.varianceMs = r / 2;
