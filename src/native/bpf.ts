@@ -34,7 +34,7 @@ export function loadPacketProgram(instructions: Uint8Array): number {
   attributes.writeUInt32LE(instructions.length / INSTRUCTION, 4);
   attributes.writeBigUInt64LE(BigInt(c.addressOf(instructions)), 8);
   attributes.writeBigUInt64LE(BigInt(c.addressOf(license)), 16);
-  const fd = c.syscall(number, BPF_PROG_LOAD, c.addressOf(attributes), ATTRIBUTES);
+  const fd = c.syscall(number, BPF_PROG_LOAD, c.addressOf(attributes), ATTRIBUTES, 0);
   if (fd < 0) throw systemError(c.errno(), 'bpf BPF_PROG_LOAD');
   return fd;
 }

@@ -1,4 +1,5 @@
 import { Errno, systemError } from './errno.ts';
+import { GatherRing } from './gather-ring.ts';
 import { type Libc, libc, type NativeMemory } from './libc.ts';
 import { Mapping } from './mapping.ts';
 import { type Readiness, Watch } from './watch.ts';
@@ -61,6 +62,11 @@ export class Descriptor {
   write(memory: NativeMemory, offset: number, length: number): number {
     const count = this.#libc.write(this.fd, memory.address + offset, length);
     return count < 0 ? -this.#libc.errno() : count;
+  }
+
+  /** For batches of writes; null where the kernel has none. Close it before the descriptor. */
+  gather(count: number, slotSize: number): GatherRing | null {
+    return GatherRing.open(this.fd, count, slotSize);
   }
 
   /** An ioctl on `argument`'s memory; 0 or more, or a negative error number. */

@@ -2,6 +2,7 @@
 export { loadPacketProgram } from './bpf.ts';
 export { AF_INET, AF_INET6, Descriptor, isRetry } from './descriptor.ts';
 export { Errno, errnoName, systemError } from './errno.ts';
+export { GatherRing } from './gather-ring.ts';
 export { type Libc, libc, type NativeMemory } from './libc.ts';
 export { Mapping } from './mapping.ts';
 export { allocateNative, locate } from './memory.ts';

@@ -38,7 +38,7 @@ export interface Libc {
   ioctlValue(fd: number, request: number, argument: number): number;
   socket(family: number, type: number, protocol: number): number;
   /** For calls that the C library has no function for. */
-  syscall(number: number, a: number, b: number, c: number): number;
+  syscall(number: number, a: number, b: number, c: number, d: number): number;
   /** The address, or -1. */
   mmap(
     address: number,
@@ -113,6 +113,7 @@ function load(): Libc {
     ioctlValue: c.func('ioctl', 'int', ['int', 'ulong', 'ulong']) as unknown as Libc['ioctlValue'],
     syscall: c.func('syscall', 'intptr_t', [
       'intptr_t',
+      'uintptr_t',
       'uintptr_t',
       'uintptr_t',
       'uintptr_t',

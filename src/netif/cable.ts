@@ -5,6 +5,7 @@ import type { Clock } from '../time/index.ts';
 import { Frame, type Netif, type NetifHandler, NO_OFFLOADS, netifCounters, type Offloads } from './netif.ts';
 import { DeliveryQueue } from './queue.ts';
 import { FrameBuilder, offloadsFit } from './sender.ts';
+import { softwareOffloads } from './software.ts';
 
 /** Of one end: the same for both directions, or each its own. */
 export type EndOffloads = Offloads | { readonly transmit: Offloads; readonly receive: Offloads };
@@ -16,8 +17,12 @@ export interface CableOptions {
   readonly names?: readonly [string, string];
   /** `02:42:00:00:00:01` and `…:02` unless given. */
   readonly macs?: readonly [MacAddress, MacAddress];
-  /** Of both ends, or of each. What one end transmits, the other must be ready to receive. None unless given. */
-  readonly offloads?: EndOffloads | readonly [EndOffloads, EndOffloads];
+  /**
+   * Of both ends, or of each. What one end transmits, the other must be ready to receive. None unless given.
+   * With `software`, ordinary frames are on the cable, and both ends put them together and cut them apart
+   * ({@link softwareOffloads}).
+   */
+  readonly offloads?: EndOffloads | readonly [EndOffloads, EndOffloads] | 'software';
   /** Most frames on their way in each direction; 256 unless given. */
   readonly queueFrames?: number;
   /** Most frames handed over before a `flush`; 64 unless given. */
@@ -38,7 +43,9 @@ export interface CableOptions {
 export function createCable(options: CableOptions): [Netif, Netif] {
   const { clock, mtu = 1500, names = ['cable0', 'cable1'], queueFrames = 256, batch = 64 } = options;
   const macs = options.macs ?? [new MacAddress(0x0242, 1), new MacAddress(0x0242, 2)];
-  const given = options.offloads ?? NO_OFFLOADS;
+  const isSoftware = options.offloads === 'software';
+  const given =
+    options.offloads === undefined || options.offloads === 'software' ? NO_OFFLOADS : options.offloads;
   const offloads = (isPair(given) ? given : ([given, given] as const)).map(bothWays);
   const ends = [0, 1].map((i) => new CableEnd(clock, names[i]!, macs[i]!, mtu, offloads[i]!)) as [
     CableEnd,
@@ -46,6 +53,7 @@ export function createCable(options: CableOptions): [Netif, Netif] {
   ];
   ends[0].connect(ends[1], queueFrames, batch);
   ends[1].connect(ends[0], queueFrames, batch);
+  if (isSoftware) return [softwareOffloads(ends[0]), softwareOffloads(ends[1])];
   return ends;
 }
 

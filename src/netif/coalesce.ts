@@ -62,6 +62,7 @@ export class Coalescer {
   readonly #kept = new Int32Array((MOST_HEADERS + 3) >>> 2);
   /** The run's memory; words of it, wherever they begin, are read faster through a view. */
   #bytes: Uint8Array = EMPTY;
+  #viewed: Uint8Array = EMPTY;
   #view = new DataView(EMPTY.buffer, 0, 0);
 
   get isOpen(): boolean {
@@ -75,10 +76,20 @@ export class Coalescer {
 
   /** Keeps what the headers of a frame read at `overlay` will overwrite. */
   aside(): void {
-    const view = this.#view;
+    const view = this.#words();
     const kept = this.#kept;
     const from = this.overlay;
     for (let i = 0; i < this.headers; i += 4) kept[i >>> 2] = view.getInt32(from + i);
+  }
+
+  /** The run's memory as words. */
+  #words(): DataView {
+    const bytes = this.#bytes;
+    if (bytes !== this.#viewed) {
+      this.#viewed = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    }
+    return this.#view;
   }
 
   restore(): void {
@@ -117,21 +128,33 @@ export class Coalescer {
     const length = end - ip;
     if (get16(bytes, isIpv4 ? ip + 2 : ip + 4) !== (isIpv4 ? length : length - IPV6_HEADER)) return false;
     if (isIpv4 && sum(bytes, ip, tcp) !== 0xffff) return false;
-    if (bytes !== this.#bytes) {
-      this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    }
+    this.#bytes = bytes;
     this.start = start;
     this.end = end;
     this.headers = headers;
     this.#ipHeader = ipHeader;
     this.#sumHeaders(ip, tcp);
-    this.#headerSums[0] = this.#headerSum(tcp, payload);
+    const sequences = get16(bytes, tcp + 4) + get16(bytes, tcp + 6) + get16(bytes, tcp + 16);
+    this.#headerSums[0] = this.#tcpSum + (end - tcp) + sequences + (bytes[tcp + 13]! & PSH);
     this.#segmentSize = payload;
     this.#segments = 1;
     this.#push = bytes[tcp + 13]! & PSH;
     this.isFull = this.#push !== 0;
     return true;
+  }
+
+  /** The run's first frame has been copied to `bytes` at `start`. */
+  moveTo(bytes: Uint8Array, start: number): void {
+    this.#bytes = bytes;
+    this.end += start - this.start;
+    this.start = start;
+  }
+
+  /** Whether the frame `bytes[start..end)` looks as if it went on with the run: worth to be read at `overlay`. */
+  mayGoOn(bytes: Uint8Array, start: number, end: number): boolean {
+    const tcp = start + ETHERNET_HEADER + this.#ipHeader;
+    if (end - start <= this.headers || end - start > this.headers + this.#segmentSize) return false;
+    return get32(bytes, tcp + 4) === this.#next && get32(bytes, tcp) === this.#ports;
   }
 
   /** Whether the frame that was read at `overlay`, up to `end`, belongs to the run. It is taken in if so, and `restore` completes that. */

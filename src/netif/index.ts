@@ -6,5 +6,6 @@ export { type ImpairedNetif, type ImpairOptions, impair } from './impair.ts';
 export type { ImpairmentCounters, Impairments } from './impairment.ts';
 export * from './netif.ts';
 export { type ShardNetif, type ShardOptions, shard, shardOf, shardPorts } from './shard.ts';
+export { softwareOffloads } from './software.ts';
 export { type PortOptions, Switch, type SwitchOptions } from './switch.ts';
 export { untagged, type VlanOptions, vlan } from './vlan.ts';

@@ -12,7 +12,7 @@ const IPV6_HEADER = 40;
 const ETHERTYPE_VLAN = 0x8100;
 const VLAN_TAG = 4;
 /** Of Ethernet with a tag, IPv6 and TCP with full options. */
-const MOST_HEADERS = ETHERNET_HEADER + VLAN_TAG + IPV6_HEADER + 60;
+export const MOST_HEADERS = ETHERNET_HEADER + VLAN_TAG + IPV6_HEADER + 60;
 
 /**
  * Cuts a frame of several TCP segments into ordinary frames, for devices that
@@ -46,6 +46,16 @@ export class Segmenter {
   /** Sums, unfolded, of what all segments have alike: pseudo-header and TCP header; IPv4 header. */
   #tcpSum = 0;
   #ipSum = 0;
+
+  /** Bytes of each frame before its payload. */
+  get headers(): number {
+    return this.#headers;
+  }
+
+  /** Bytes of the frame that is made next. */
+  get nextLength(): number {
+    return this.#headers + Math.min(this.#size, this.#last - this.#payload);
+  }
 
   /** Whether frames are left to make. */
   get hasMore(): boolean {
@@ -91,41 +101,50 @@ export class Segmenter {
     this.#pattern[words] = this.#view.getInt16(start + words * 4);
   }
 
-  /** Makes the next frame. */
+  /** Makes the next frame, its headers in front of its payload. */
   next(): void {
-    const bytes = this.#bytes;
     const payload = this.#payload;
-    const view = this.#view;
+    this.start = payload - this.#headers;
+    this.#cut(this.#bytes, this.#view, this.start);
+    this.end = this.#payload;
+  }
+
+  /** As {@link next}, with the headers at `at` of other memory: `bytes[start..end)` is the payload only. */
+  nextApart(bytes: Uint8Array, view: DataView, at: number): void {
+    this.start = this.#payload;
+    this.#cut(bytes, view, at);
+    this.end = this.#payload;
+  }
+
+  /** Writes the next frame's headers and moves on. */
+  #cut(bytes: Uint8Array, view: DataView, at: number): void {
+    const payload = this.#payload;
     const headers = this.#headers;
     const isFirst = payload === this.#first + headers;
     const end = Math.min(payload + this.#size, this.#last);
-    const start = payload - headers;
-    if (!isFirst) {
-      const pattern = this.#pattern;
-      const words = (headers - 2) >>> 2;
-      for (let i = 0; i < words; i++) view.setInt32(start + i * 4, pattern[i]!);
-      view.setInt16(payload - 2, pattern[words]!);
-    }
-    const ip = start + this.#ip;
-    const tcp = start + this.#tcp;
+    const pattern = this.#pattern;
+    const words = (headers - 2) >>> 2;
+    for (let i = 0; i < words; i++) view.setInt32(at + i * 4, pattern[i]!);
+    view.setInt16(at + headers - 2, pattern[words]!);
+    const ip = at + this.#ip;
+    const tcp = at + this.#tcp;
+    const ipLength = end - payload + headers - this.#ip;
     // RFC 3168 §6.1.2: CWR belongs to the first, PSH and FIN to the last.
     let flags = this.#flags;
     if (!isFirst) flags &= ~CWR;
     if (end < this.#last) flags &= ~(PSH | FIN);
     const sequence = (this.#sequence + (payload - this.#first - headers)) | 0;
-    const fixed = this.#tcpSum + (end - tcp) + flags + (sequence >>> 16) + (sequence & 0xffff);
+    const tcpLength = end - payload + headers - this.#tcp;
+    const fixed = this.#tcpSum + tcpLength + flags + (sequence >>> 16) + (sequence & 0xffff);
     view.setInt32(tcp + 4, sequence);
     bytes[tcp + 13] = flags;
-    view.setInt16(tcp + 16, complement(sum(bytes, payload, end, fixed)));
-    if (this.#isIpv6) set16(bytes, ip + 4, end - ip - IPV6_HEADER);
-    else this.#writeIpv4(ip, end - ip);
-    this.start = start;
-    this.end = end;
+    view.setInt16(tcp + 16, complement(sum(this.#bytes, payload, end, fixed)));
+    if (this.#isIpv6) set16(bytes, ip + 4, ipLength - IPV6_HEADER);
+    else this.#writeIpv4(bytes, ip, ipLength);
     this.#payload = end;
   }
 
-  #writeIpv4(ip: number, length: number): void {
-    const bytes = this.#bytes;
+  #writeIpv4(bytes: Uint8Array, ip: number, length: number): void {
     const identification = this.#identification;
     set16(bytes, ip + 2, length);
     set16(bytes, ip + 4, identification);

@@ -51,6 +51,12 @@ stackContract(
 );
 
 stackContract(
+  'direct stacks on a short queue, with offloads in software',
+  () => overCable({ queueFrames: 16, offloads: 'software' }),
+  TRAITS,
+);
+
+stackContract(
   'direct stacks on a cable that delays, loses and reorders',
   () =>
     overCable({}, (netif, clock, end) =>

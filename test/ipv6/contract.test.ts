@@ -51,6 +51,12 @@ stackContract(
 );
 
 stackContract(
+  'direct stacks on a short queue, with offloads in software, over IPv6',
+  () => overCable({ queueFrames: 16, offloads: 'software' }),
+  TRAITS,
+);
+
+stackContract(
   'direct stacks on a cable that delays, loses and reorders, over IPv6',
   () =>
     overCable({}, (netif, clock, end) =>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
-import { Errno, type NativeMemory, type Readiness } from '../../src/native/index.ts';
+import { Errno, type GatherRing, libc, type NativeMemory, type Readiness } from '../../src/native/index.ts';
 import {
   CHECKSUM_NONE,
   CHECKSUM_PARTIAL,
@@ -10,17 +10,24 @@ import {
 } from '../../src/netif/netif.ts';
 import { TapNetif, type TapPort } from '../../src/netif/tap/netif.ts';
 import { internetChecksum } from '../support/packets.ts';
-import { type Fields, pattern, pseudoHeader, tcpChecksum, tcpFrame } from '../support/tcp-frames.ts';
+import {
+  ACK,
+  CWR,
+  FIN,
+  type Fields,
+  PSH,
+  pattern,
+  pseudoHeader,
+  tcpChecksum,
+  tcpFrame,
+} from '../support/tcp-frames.ts';
 
 const MSS = 1000;
-const ACK = 0x10;
-const PSH = 0x08;
-const FIN = 0x01;
-const CWR = 0x80;
-
 class Port implements TapPort {
   readonly input: Buffer[] = [];
   readonly output: Buffer[] = [];
+  /** How many writes each batch had, where the port takes batches. */
+  readonly batches: number[] = [];
   /** Writes that are taken before one is refused; no limit by default. */
   room = Number.POSITIVE_INFINITY;
   readiness: Readiness | null = null;
@@ -60,8 +67,47 @@ interface Shown {
   readonly checksum: number;
 }
 
-function setup(retain: (frame: Frame) => boolean = () => false) {
-  const port = new Port();
+/** A port that takes batches, in the place of the kernel's. */
+class BatchPort extends Port {
+  area: Pick<NativeMemory, 'bytes'> = { bytes: Buffer.alloc(0) };
+  /** What each write is answered with in place of its length, by its number. */
+  readonly failures = new Map<number, number>();
+  #written = 0;
+  opened = 0;
+  closed = 0;
+
+  gather(count: number, slotSize: number): GatherRing {
+    this.opened++;
+    const slots = { bytes: Buffer.alloc(count * slotSize), address: 0 };
+    const writes: [number, number, number][] = [];
+    const results: number[] = [];
+    return {
+      count,
+      slotSize,
+      slots,
+      set: (i: number, length: number, rest: number, restLength: number) => {
+        writes[i] = [length, rest - libc().addressOf(this.area.bytes), restLength];
+      },
+      submit: (submitted: number) => {
+        this.batches.push(submitted);
+        for (let i = 0; i < submitted; i++) {
+          const [length, rest, restLength] = writes[i]!;
+          const head = slots.bytes.subarray(i * slotSize, i * slotSize + length);
+          const frame = Buffer.concat([head, this.area.bytes.subarray(rest, rest + restLength)]);
+          const failure = this.failures.get(this.#written++);
+          if (failure === undefined) this.output.push(frame);
+          results.push(failure ?? frame.length);
+        }
+      },
+      result: () => results.shift()!,
+      close: () => {
+        this.closed++;
+      },
+    } as unknown as GatherRing;
+  }
+}
+
+function setup(retain: (frame: Frame) => boolean = () => false, port: Port = new Port()) {
   const netif = new TapNetif({
     port,
     name: 'tap7',
@@ -70,6 +116,7 @@ function setup(retain: (frame: Frame) => boolean = () => false) {
     headerSize: 0,
     offloads: NO_OFFLOADS,
     software: true,
+    batchWrites: true,
   });
   const shown: Shown[] = [];
   const kept: { view: Uint8Array; copy: Buffer }[] = [];
@@ -273,7 +320,7 @@ describe('frames put together in software', () => {
 });
 
 /** Hands the netif one frame of several segments, as TCP does. */
-function sendLarge(netif: TapNetif, length: number, fields: Fields): boolean {
+function sendLarge(netif: TapNetif, length: number, fields: Fields, mss = MSS): boolean {
   const { ipv6 = false } = fields;
   const whole = tcpFrame({ ...fields, payload: pattern(fields.sequence ?? 0, length) });
   const frame = netif.reserve(whole.length);
@@ -284,7 +331,7 @@ function sendLarge(netif: TapNetif, length: number, fields: Fields): boolean {
   frame.checksum = CHECKSUM_PARTIAL;
   frame.checksumStart = frame.start + tcp;
   frame.checksumOffset = 16;
-  frame.segmentSize = length > MSS ? MSS : 0;
+  frame.segmentSize = length > mss ? mss : 0;
   netif.commit(frame);
   return true;
 }
@@ -342,6 +389,35 @@ describe('frames cut apart in software', () => {
       expect(tcpChecksum(bytes, false)).toBe(0);
       from += check({ bytes, segmentSize: 0, checksum: 0 }, false, from);
     }
+  });
+
+  describe.skipIf(process.platform !== 'linux')('in batches, where the port takes such', () => {
+    it.each([false, true])('sends the same frames (IPv6: %s)', (ipv6) => {
+      const port = new BatchPort();
+      const { netif } = setup(() => false, port);
+      port.area = netif.reserve(0)!;
+      const fields = { ipv6, sequence: -1500, flags: ACK | PSH | FIN | CWR, fragment: 0, identification: 9 };
+      sendLarge(netif, 64 * 900 + 7, fields, 900);
+      const plain = setup();
+      sendLarge(plain.netif, 64 * 900 + 7, fields, 900);
+      expect(port.batches).toEqual([64, 1]);
+      expect(port.output.map((frame, i) => frame.equals(plain.port.output[i]!))).not.toContain(false);
+      expect(port.output).toHaveLength(65);
+      expect(netif.counters).toEqual(plain.netif.counters);
+    });
+
+    it('counts what the kernel does not take', async () => {
+      const port = new BatchPort();
+      port.failures.set(2, -Errno.EIO).set(3, -Errno.EAGAIN).set(5, -Errno.EINVAL);
+      const { netif } = setup(() => false, port);
+      port.area = netif.reserve(0)!;
+      sendLarge(netif, 10 * MSS, {});
+      expect(netif.counters).toMatchObject({ txFrames: 7, txDropped: 2, txErrors: 1 });
+      expect(port.wantsWritable).toBe(false);
+      expect(port.opened).toBe(1);
+      await netif.close();
+      expect(port.closed).toBe(1);
+    });
   });
 
   it('is what coalescing undoes', () => {

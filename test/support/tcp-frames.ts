@@ -1,6 +1,9 @@
 import { internetChecksum } from './packets.ts';
 
-const ACK = 0x10;
+export const ACK = 0x10;
+export const PSH = 0x08;
+export const FIN = 0x01;
+export const CWR = 0x80;
 
 export interface Fields {
   readonly ipv6?: boolean;

@@ -13,6 +13,7 @@ import {
   TUN_F_TSO6,
   TUNGETFEATURES,
   TUNGETIFF,
+  TUNGETSNDBUF,
   TUNGETVNETHDRSZ,
   TUNSETIFF,
   TUNSETOFFLOAD,
@@ -54,6 +55,8 @@ export interface TapDevice {
   readonly offloads: Offloads;
   /** Ordinary frames are put together and cut apart on this side. */
   readonly software: boolean;
+  /** The kernel holds as much of ours as there is, so no write has to wait. */
+  readonly isBoundless: boolean;
   /** Address of the kernel's end. */
   readonly hostMac: MacAddress;
 }
@@ -122,8 +125,15 @@ function describe(descriptor: Descriptor, name: string, headers: boolean, option
     headerSize: headers ? headerSize(descriptor) : 0,
     offloads: headers ? negotiate(descriptor, wantsKernel(options)) : NO_OFFLOADS,
     software: !headers && options.offloads !== false,
+    isBoundless: sendBuffer(descriptor) === 0x7fffffff,
     hostMac: hostMac(descriptor),
   };
+}
+
+function sendBuffer(descriptor: Descriptor): number {
+  const size = new Value();
+  descriptor.ioctl(TUNGETSNDBUF, size.bytes, 'TUNGETSNDBUF');
+  return size.value;
 }
 
 function wantsKernel({ offloads = true }: TapOptions): boolean {

@@ -8,6 +8,7 @@ export const TUNSETOFFLOAD = 0x400454d0;
 export const TUNSETSNDBUF = 0x400454d4;
 export const TUNSETVNETHDRSZ = 0x400454d8;
 export const TUNGETFEATURES = 0x800454cf;
+export const TUNGETSNDBUF = 0x800454d3;
 export const TUNGETIFF = 0x800454d2;
 export const TUNGETVNETHDRSZ = 0x800454d7;
 export const TUNSETSTEERINGEBPF = 0x800454e0;

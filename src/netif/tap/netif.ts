@@ -4,6 +4,7 @@ import { NetError } from '../../errors.ts';
 import {
   allocateNative,
   Errno,
+  type GatherRing,
   isRetry,
   locate,
   type NativeMemory,
@@ -23,7 +24,8 @@ import {
   netifCounters,
   type Offloads,
 } from '../netif.ts';
-import { Segmenter } from '../segmenter.ts';
+import { MOST_HEADERS, Segmenter } from '../segmenter.ts';
+import { IN_SOFTWARE } from '../software.ts';
 import * as vnet from './vnet-header.ts';
 
 /** An 802.1Q tag may stand in the Ethernet header. */
@@ -47,17 +49,15 @@ const DEFAULT_BATCH_FRAMES = 64;
 /** Where they are put together, many make few. */
 const COALESCED_BATCH_FRAMES = 128;
 
-/** An Ethernet header and the longest IP packet. */
-const LARGEST_SEGMENTED = ETHERNET_HEADER + 65_535;
-const IN_SOFTWARE: { readonly transmit: Offloads; readonly receive: Offloads } = {
-  transmit: { checksum: 'partial', segmentation: LARGEST_SEGMENTED },
-  receive: { checksum: 'none', segmentation: LARGEST_SEGMENTED },
-};
+/** Frames written in one call, where a device is written to in batches; a power of two. */
+const BATCH_WRITES = 64;
 
 /** The descriptor, as far as frames go through it: results are counts or negative error numbers. */
 export interface TapPort {
   read(memory: NativeMemory, offset: number, length: number): number;
   write(memory: NativeMemory, offset: number, length: number): number;
+  /** For batches of writes, where there is such a thing. */
+  gather?(count: number, slotSize: number): GatherRing | null;
   watch(readiness: Readiness): { setWritable(wanted: boolean): void; unref(): void; close(): void };
   close(): void;
 }
@@ -72,6 +72,8 @@ export interface TapNetifOptions {
   readonly offloads: Offloads;
   /** Without headers and offloads: frames are put together and cut apart here. */
   readonly software?: boolean;
+  /** With `software`: what is cut apart is written in batches where the port can. */
+  readonly batchWrites?: boolean;
   readonly batchFrames?: number;
 }
 
@@ -101,6 +103,9 @@ export class TapNetif implements Netif {
   readonly #batchFrames: number;
   readonly #coalescer: Coalescer | null;
   readonly #segmenter: Segmenter | null;
+  /** Opened when there is something to write through it; null where there can be none. */
+  #ring: GatherRing | null | undefined;
+  #ringView: DataView = new DataView(new ArrayBuffer(0));
 
   /** Longest frame that we take, and bytes of a read: one more shows that a frame was cut. */
   readonly #longest: number;
@@ -136,6 +141,7 @@ export class TapNetif implements Netif {
     this.receive = software ? IN_SOFTWARE.receive : offloads;
     this.#coalescer = software ? new Coalescer() : null;
     this.#segmenter = software ? new Segmenter() : null;
+    this.#ring = options.batchWrites === true ? undefined : null;
     this.#port = port;
     this.#headerSize = headerSize;
     this.#batchFrames = options.batchFrames ?? (software ? COALESCED_BATCH_FRAMES : DEFAULT_BATCH_FRAMES);
@@ -200,7 +206,9 @@ export class TapNetif implements Netif {
     if (this.#segmenter !== null) {
       if (frame.segmentSize > 0) {
         this.#segmenter.begin(frame, 0, this.#reserved);
-        this.#writeSegments(this.#segmenter);
+        if (this.#ring === undefined) this.#openRing();
+        if (this.#ring === null) this.#writeSegments(this.#segmenter);
+        else this.#writeBatches(this.#segmenter, this.#ring!);
         return;
       }
       completeChecksum(frame, this.#reserved);
@@ -214,6 +222,29 @@ export class TapNetif implements Netif {
     while (this.#pending === 0 && segmenter.hasMore && !this.#closed) {
       segmenter.next();
       this.#write(segmenter.start, segmenter.end - segmenter.start);
+    }
+  }
+
+  #openRing(): void {
+    const ring = this.#port.gather?.(BATCH_WRITES, MOST_HEADERS) ?? null;
+    this.#ring = ring;
+    if (ring === null) return;
+    const { buffer, byteOffset, length } = ring.slots.bytes;
+    this.#ringView = new DataView(buffer, byteOffset, length);
+  }
+
+  /** Cuts and sends, a system call for each batch: the headers in the ring's slots, the payload where it is. */
+  #writeBatches(segmenter: Segmenter, ring: GatherRing): void {
+    const { bytes } = ring.slots;
+    while (segmenter.hasMore) {
+      let frames = 0;
+      for (; frames < ring.count && segmenter.hasMore; frames++) {
+        segmenter.nextApart(bytes, this.#ringView, frames * MOST_HEADERS);
+        const length = segmenter.end - segmenter.start;
+        ring.set(frames, segmenter.headers, this.#area.address + segmenter.start, length);
+      }
+      ring.submit(frames);
+      for (let i = 0; i < frames; i++) this.#countWritten(ring.result(), 0);
     }
   }
 
@@ -408,16 +439,23 @@ export class TapNetif implements Netif {
   }
 
   #write(at: number, length: number): void {
-    const { counters } = this;
     const count = this.#port.write(this.#area, at, length);
     this.#pending = 0;
-    if (count >= 0) {
-      counters.txFrames++;
-      counters.txBytes += length - this.#headerSize;
-    } else if ((isRetry(count) || count === -Errno.ENOBUFS) && this.#watch !== null) {
+    if ((isRetry(count) || count === -Errno.ENOBUFS) && this.#watch !== null) {
       this.#pending = length;
       this.#pendingAt = at;
       this.#watch.setWritable(true);
+    } else {
+      this.#countWritten(count, this.#headerSize);
+    }
+  }
+
+  /** @param count bytes that went, or a negative error number */
+  #countWritten(count: number, headerSize: number): void {
+    const { counters } = this;
+    if (count >= 0) {
+      counters.txFrames++;
+      counters.txBytes += count - headerSize;
     } else if (count === -Errno.EIO || isRetry(count)) {
       counters.txDropped++;
     } else {
@@ -461,6 +499,8 @@ export class TapNetif implements Netif {
     this.#pending = 0;
     this.#watch?.close();
     this.#watch = null;
+    this.#ring?.close();
+    this.#ring = null;
     this.#port.close();
     releaseSummable(this.#area.bytes);
   }

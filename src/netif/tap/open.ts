@@ -33,6 +33,7 @@ export function openTap(options: TapOptions = {}): TapNetif {
       headerSize: device.headerSize,
       offloads: device.offloads,
       software: device.software,
+      batchWrites: device.isBoundless && options.ioUring !== false,
       ...(options.batchFrames === undefined ? {} : { batchFrames: options.batchFrames }),
     });
   } catch (error) {

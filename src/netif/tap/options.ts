@@ -36,6 +36,12 @@ export interface TapOptions {
    * is one packet: what captures and impairments on this interface are meant for.
    */
   readonly offloads?: boolean | 'software';
+  /**
+   * Whether frames that are cut apart here are written through `io_uring`, a
+   * system call for up to 64 of them: by default where the kernel permits it, and
+   * `sendBuffer` does not limit what it holds. With `false`, a call for each.
+   */
+  readonly ioUring?: boolean;
   /** Most frames handed over between two flushes. Default 64. */
   readonly batchFrames?: number;
   /** Frames that the kernel queues for us before it drops (`txqueuelen`). Default: as it is, 1000 on a new device. */
