@@ -18,6 +18,10 @@ const PORT = 5001;
 /** Bytes: least, initial, largest, of both namespaces' `tcp_rmem` and `tcp_wmem`. */
 export const KERNEL_BUFFERS = [4096, 131_072, 64 << 20] as const;
 
+/** Algorithms of the kernel's. */
+export const KERNEL_CONTROLLERS = ['reno', 'cubic', 'bbr'] as const;
+export type KernelController = (typeof KERNEL_CONTROLLERS)[number];
+
 /** Who plays an end. */
 export type Player = 'ours' | 'linux';
 
@@ -190,6 +194,7 @@ export async function send(
   to: string,
   port: number,
   seconds: number,
+  kernelController: KernelController = 'cubic',
 ): Promise<{ stop(): Promise<number> }> {
   if (stack !== null) {
     const flow = await stack.tcp.connect({ host: to, port });
@@ -203,12 +208,21 @@ export async function send(
     };
   }
   // Longer than the receiver counts; it ends earlier, by a reset.
-  const child = host!.spawn('python3', [PEER, 'send', to, String(port), String(seconds + 2), 'cubic']);
+  const child = host!.spawn('python3', [
+    PEER,
+    'send',
+    to,
+    String(port),
+    String(seconds + 2),
+    kernelController,
+  ]);
   const last = jsonLines(child).next();
   return {
     stop: async () => {
       const { controller, retransmits } = (await last) as { controller?: string; retransmits?: number };
-      if (controller !== 'cubic') throw new Error(`the kernel used ${controller}, not cubic`);
+      if (controller !== kernelController) {
+        throw new Error(`the kernel used ${controller}, not ${kernelController}`);
+      }
       return retransmits ?? 0;
     },
   };

@@ -1,4 +1,5 @@
 /** A process of `runPool`: does the transfers it is sent, simulated or real. */
+import { type FairnessOptions, simulateShares } from '../fairness/shares.ts';
 import { type Cell, impairments } from './cell.ts';
 import { type Duel, runDuel } from './linux.ts';
 import { type Controller, simulateCell } from './simulate.ts';
@@ -16,13 +17,20 @@ export interface DuelJob {
   readonly seed: number;
 }
 
-function work(job: VirtualJob | DuelJob): Promise<unknown> {
+export interface SharesJob {
+  readonly shares: FairnessOptions;
+}
+
+type Job = VirtualJob | DuelJob | SharesJob;
+
+function work(job: Job): Promise<unknown> {
+  if ('shares' in job) return simulateShares(job.shares);
   if ('controller' in job) return simulateCell(job.cell, job.controller, job.seed);
   const { cell, duel, seconds, seed } = job;
   return runDuel(duel, { path: impairments(cell), rttMs: cell.rttMs, seconds, seed });
 }
 
-process.on('message', async ({ job }: { job: VirtualJob | DuelJob }) => {
+process.on('message', async ({ job }: { job: Job }) => {
   try {
     process.send?.({ result: await work(job) });
   } catch (error) {

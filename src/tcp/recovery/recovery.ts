@@ -8,7 +8,7 @@ import { ProportionalRate } from './prr.ts';
 import { Rack } from './rack.ts';
 import { RttEstimator } from './rtt.ts';
 import { type Delivery, Scoreboard } from './scoreboard.ts';
-import type { SegmentPool } from './segment-pool.ts';
+import { NONE, type SegmentPool } from './segment-pool.ts';
 import { judgeTimeout, takeDuplicateReports, undo } from './spurious.ts';
 
 /** No loss is being repaired. */
@@ -367,6 +367,7 @@ export class Recovery {
       this.#restartTimeout(time);
       this.#scheduleProbe(event.una, event.next, time, event.selective);
     } else if (delivered) {
+      this.#extendTimeout();
       this.#scheduleProbe(event.una, event.next, time, event.selective);
     }
   }
@@ -374,6 +375,17 @@ export class Recovery {
   #restartTimeout(time: Moment): void {
     const { rtt, backoffs } = this;
     this.timeoutAt = time.now + (backoffs === 0 ? rtt.timeoutMs : rtt.backedOffMs(backoffs));
+  }
+
+  /**
+   * The timer is the oldest segment's, from when it was sent last. Where what is SACKed meanwhile shows that
+   * round trips have grown, as behind a queue that slow start has filled, its answer takes as long.
+   */
+  #extendTimeout(): void {
+    const { first, pool } = this.scoreboard;
+    if (first === NONE || this.timeoutAt === NEVER) return;
+    const dueAt = pool.sentAt[first]! + this.rtt.backedOffMs(this.backoffs);
+    if (dueAt > this.timeoutAt) this.timeoutAt = dueAt;
   }
 
   /** RFC 8985 §7.2. */
