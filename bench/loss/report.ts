@@ -20,10 +20,34 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Largest distance from the median, as a share of it: how far the runs of one cell lie apart. */
-export function spread(values: readonly number[]): number {
-  const centre = median(values);
-  return centre === 0 ? 0 : Math.max(...values.map((value) => Math.abs(value - centre))) / centre;
+/** Of the mean of `values`; 0 for a single one. */
+export function standardError(values: readonly number[]): number {
+  const { length } = values;
+  if (length < 2) return 0;
+  const centre = mean(values);
+  const squares = values.reduce((total, value) => total + (value - centre) ** 2, 0);
+  return Math.sqrt(squares / (length - 1) / length);
+}
+
+export interface Ratio {
+  readonly ratio: number;
+  /** Standard error of its logarithm: 0.05 is about 5%. */
+  readonly error: number;
+}
+
+/**
+ * The ratio of two means, with its jackknife error over pairs: `mine[i]` and
+ * `theirs[i]` had the same luck, so what both owe to it is not noise. Means rather
+ * than single ratios, because a run that stood still would have no ratio.
+ */
+export function ratioOfMeans(mine: readonly number[], theirs: readonly number[]): Ratio {
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  const [a, b] = [sum(mine), sum(theirs)];
+  const ratio = a / b;
+  const { length } = mine;
+  if (length < 2) return { ratio, error: 0 };
+  const without = mine.map((value, i) => Math.log((a - value) / (b - theirs[i]!)));
+  return { ratio, error: (length - 1) * standardError(without) };
 }
 
 /** One table per kind of impairment: a row per loss, a column per RTT. */

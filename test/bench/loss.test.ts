@@ -7,9 +7,19 @@ import {
   queueBytes,
   responseShare,
 } from '../../bench/loss/cell.ts';
-import { geometricMean, grids, markdownTable, median, spread } from '../../bench/loss/report.ts';
+import {
+  geometricMean,
+  grids,
+  markdownTable,
+  median,
+  ratioOfMeans,
+  standardError,
+} from '../../bench/loss/report.ts';
 import { simulateCell } from '../../bench/loss/simulate.ts';
 import { merge, withSection } from '../../bench/loss/store.ts';
+import { duelRatio, type LinuxResult, linuxTables } from '../../bench/loss/tables.ts';
+import { SeededRandom } from '../../src/time/index.ts';
+import { randomFraction } from '../../src/time/random.ts';
 
 describe('the grid of the loss table', () => {
   it('has every kind, loss and RTT once, without bursts of nothing', () => {
@@ -92,10 +102,75 @@ describe('tables', () => {
     expect(merged).toEqual(['a1', 'b2', 'c2']);
   });
 
-  it('take the median and the spread around it', () => {
+  it('take the median, and the error of a mean', () => {
     expect(median([5, 1, 3])).toBe(3);
     expect(median([1, 2, 3, 10])).toBe(2.5);
-    expect(spread([90, 100, 120])).toBeCloseTo(0.2, 10);
     expect(geometricMean([0.5, 2, 8])).toBeCloseTo(2, 10);
+    expect(standardError([1, 2, 3, 4])).toBeCloseTo(Math.sqrt(5 / 3 / 4), 10);
+    expect(standardError([7])).toBe(0);
+  });
+});
+
+describe('a ratio of means', () => {
+  it('owes nothing to luck that both had', () => {
+    const luck = [1, 10, 3, 40, 7];
+    const { ratio, error } = ratioOfMeans(
+      luck.map((value) => 1.2 * value),
+      luck,
+    );
+    expect(ratio).toBeCloseTo(1.2, 10);
+    expect(error).toBeCloseTo(0, 10);
+  });
+
+  it('is off by about its error', () => {
+    const random = new SeededRandom(3);
+    const draw = (): number =>
+      Array.from({ length: 12 }, () => randomFraction(random)).reduce((a, b) => a + b);
+    let squares = 0;
+    let claimed = 0;
+    const trials = 400;
+    for (let trial = 0; trial < trials; trial++) {
+      const runs = Array.from({ length: 10 }, draw);
+      const { ratio, error } = ratioOfMeans(
+        runs.map((value) => value + draw()),
+        runs.map((value) => value + draw()),
+      );
+      squares += Math.log(ratio) ** 2;
+      claimed += error;
+    }
+    expect(claimed / trials / Math.sqrt(squares / trials)).toBeGreaterThan(0.85);
+    expect(claimed / trials / Math.sqrt(squares / trials)).toBeLessThan(1.15);
+  });
+
+  it('stands in the table with what falls short, and is of runs that both have', () => {
+    const cells = [
+      { kind: 'random', loss: 0.01, rttMs: 20 },
+      { kind: 'random', loss: 0.01, rttMs: 100 },
+      { kind: 'random', loss: 0.03, rttMs: 100 },
+    ] as const;
+    const result = (cell: (typeof cells)[number], duel: string, run: number, mbps: number): LinuxResult => ({
+      cell: cellName(cell),
+      duel,
+      run,
+      result: { goodputBps: mbps * 1e6, retransmits: 0, needless: 0, lost: 0, overflowed: 0, refused: 0 },
+    });
+    const results: LinuxResult[] = [];
+    for (const run of [1, 2, 3, 4]) {
+      for (const cell of cells) results.push(result(cell, 'linux → linux', run, 10 * run));
+      for (const cell of cells) results.push(result(cell, 'linux → ours', run, 10 * run));
+      results.push(result(cells[0], 'ours → linux', run, 12 * run));
+      results.push(result(cells[1], 'ours → linux', run, 8 * run));
+      // Below by half, but as much off from run to run.
+      results.push(result(cells[2], 'ours → linux', run, run === 3 ? 45 : 2 * run));
+    }
+    results.push(result(cells[0], 'ours → linux', 5, 1e6));
+    expect(duelRatio(results, cells[0], 'ours → linux', 'linux → linux').ratio).toBeCloseTo(1.2, 10);
+    const page = linuxTables(cells, results);
+    expect(page).toContain(
+      '2 of 3 cells reach 1.0 within two standard errors; below that: random/1%/100 (0.80 ± 0%). ' +
+        'Below 0.9 by more than two standard errors: random/1%/100 (0.80 ± 0%).',
+    );
+    expect(page).toContain('3 of 3 cells reach 1.0 within two standard errors; below that: none.');
+    expect(page).toContain('25.0 ± 26%');
   });
 });
