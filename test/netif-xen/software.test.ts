@@ -276,3 +276,29 @@ it('a backend in software completes what a frontend leaves blank all the same, a
   expect(payload.equals(pattern(0, 10 * MSS))).toBe(true);
   expect(at.frames.length).toBeLessThan(4);
 });
+
+it('what was promised of segments holds for a later backend that takes none, and for one after it that does', async () => {
+  const { lab, front, back } = await makePair();
+  listen(front);
+  listen(back);
+  const length = 20 * MSS;
+  const sizes = async (offloads: boolean | { checksum: boolean; segmentation: boolean }) => {
+    const later = await lab.run(lab.openBack({ offloads }));
+    const at = listen(later);
+    await lab.pass(10);
+    expect(front.transmit).toEqual({ checksum: 'partial', segmentation: 65_535 });
+    expect(sendLarge(front, 0, length)).toBe(true);
+    front.flush();
+    await lab.pass(5);
+    await lab.run(later.close());
+    return at.frames;
+  };
+  await lab.run(back.close());
+  for (const offloads of [false, { checksum: true, segmentation: false }]) {
+    const frames = await sizes(offloads);
+    expect(frames.length).toBe(20);
+    expect(checkSegments(frames, 0)).toBe(length);
+  }
+  expect((await sizes(true)).map((frame) => frame.length)).toEqual([length + HEADERS[4]]);
+  await lab.run(front.close());
+});

@@ -96,8 +96,9 @@ export interface ConnectionShare {
  *
  * When the other end goes away and comes back, the device connects anew; in
  * between, `reserve` answers null. Frames that were under way count as
- * `txDropped`. What was promised at first (`mtu`, `transmit`) has to hold for
- * every later connection; a peer that takes less ends the device.
+ * `txDropped`. What was promised at first (`mtu`, `transmit`) holds for every later
+ * connection: for a peer that takes no segments, frames are cut here; one that does
+ * not take packets as long as the MTU ends the device.
  */
 export abstract class RingNetif implements Netif {
   readonly name: string;
@@ -110,8 +111,11 @@ export abstract class RingNetif implements Netif {
   readonly #frame = new Frame(EMPTY);
   readonly #firstUp = withResolvers();
   readonly #isOpen = (): boolean => this.#connection !== null && !this.#over;
+  /** What is done in software whatever the peer takes. */
+  readonly #software: boolean;
+  #cutter: CutFrames | null = null;
   /** Null unless the ring carries ordinary frames and the stack works with large ones. */
-  readonly #cut: CutFrames | null;
+  #cut: CutFrames | null = null;
   #transmit: Offloads = { checksum: 'none', segmentation: 0 };
   #hasPromised = false;
   #peer!: PeerAbilities;
@@ -143,7 +147,7 @@ export abstract class RingNetif implements Netif {
     this.mac = mac;
     this.mtu = mtu;
     this.receive = stackOffloads(checksum, segmentation, software);
-    this.#cut = software ? new CutFrames(MAX_PACKET + VLAN_TAG, (bytes) => this.#copyIn(bytes)) : null;
+    this.#software = software;
     this.share = {
       hypervisor,
       counters: this.counters,
@@ -250,7 +254,7 @@ export abstract class RingNetif implements Netif {
       await this.bus.close();
     } finally {
       this.#poller.stop();
-      this.#cut?.release();
+      this.#cutter?.release();
       this.#firstUp.reject(
         new NetError('ECONNABORTED', { syscall: 'xenbus', reason: `${this.name} was closed` }),
       );
@@ -263,7 +267,7 @@ export abstract class RingNetif implements Netif {
   /**
    * Takes over the rings that are about to be told to a peer, or were told by it.
    *
-   * @throws NetError `EOPNOTSUPP` if the peer takes less than was promised to the stack
+   * @throws NetError `EOPNOTSUPP` if the peer does not take packets as long as was promised to the stack
    */
   protected attach(make: () => RingConnection, peer: PeerAbilities): void {
     if (!peer.scatterGather && this.#longest > PAGE_SIZE) {
@@ -274,13 +278,12 @@ export abstract class RingNetif implements Netif {
     }
     if (!this.#hasPromised) {
       this.#hasPromised = true;
-      this.#transmit = stackOffloads(peer.checksumIpv4, peer.segmentation, this.#cut !== null);
-    } else if (this.#cut === null && this.#transmit.segmentation > 0 && !peer.segmentation) {
-      throw new NetError('EOPNOTSUPP', {
-        syscall: 'xenbus',
-        reason: 'the other end takes no segments (feature-gso-tcpv4, -tcpv6), which it did before',
-      });
+      this.#transmit = stackOffloads(peer.checksumIpv4, peer.segmentation, this.#software);
     }
+    // The stack goes on sending what was promised at first, whether this peer takes it or not.
+    const isCut = this.#software || (this.#transmit.segmentation > 0 && !peer.segmentation);
+    this.#cutter ??= isCut ? new CutFrames(MAX_PACKET + VLAN_TAG, (bytes) => this.#copyIn(bytes)) : null;
+    this.#cut = isCut ? this.#cutter : null;
     this.#peer = peer;
     this.#connection = make();
   }
@@ -318,7 +321,7 @@ export abstract class RingNetif implements Netif {
     if (this.#over) return;
     this.#over = true;
     this.#poller.stop();
-    this.#cut?.release();
+    this.#cutter?.release();
     this.#firstUp.reject(error);
     this.#handler?.closed(error);
   }
