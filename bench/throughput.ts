@@ -26,10 +26,16 @@ export interface ThroughputRange {
   readonly most: number;
 }
 
-type Path = (name: string, offloads: boolean, durationMs: number) => Promise<Throughput>;
+/** In software: ordinary frames on the wire, put together and cut apart by the netif. */
+type How = boolean | 'software';
+
+type Path = (name: string, offloads: How, durationMs: number) => Promise<Throughput>;
+
+const HOW = { false: 'one frame per packet', software: 'offloads in software', true: 'with offloads' };
 
 const BLOCK = new Uint8Array(256 * 1024);
 const WITH_OFFLOADS: Offloads = { checksum: 'partial', segmentation: 65_549 };
+const OF_CABLE = { false: NO_OFFLOADS, software: 'software', true: WITH_OFFLOADS } as const;
 
 /** Runs all that this machine allows, each path `rounds` times; `skipped` says what it does not allow, and why. */
 export async function measureThroughput(
@@ -40,9 +46,9 @@ export async function measureThroughput(
   const paths: [string, Path][] = [['cable', overCable]];
   if (noTap === null) paths.push(['TAP, kernel to stack', fromKernel], ['TAP, stack to kernel', toKernel]);
   const results: ThroughputRange[] = [];
-  for (const offloads of [false, true]) {
+  for (const offloads of [false, 'software', true] as const) {
     for (const [path, measurePath] of paths) {
-      const name = `${path}, ${offloads ? 'with offloads' : '1514-byte frames'}`;
+      const name = `${path}, ${HOW[`${offloads}`]}`;
       const runs: Throughput[] = [];
       for (let round = 0; round < rounds; round++) runs.push(await measurePath(name, offloads, durationMs));
       runs.sort((a, b) => a.gigabitsPerSecond - b.gigabitsPerSecond);
@@ -57,9 +63,9 @@ export async function measureThroughput(
   return { results, skipped: noTap === null ? null : `TAP: ${noTap}` };
 }
 
-async function overCable(name: string, offloads: boolean, durationMs: number): Promise<Throughput> {
+async function overCable(name: string, offloads: How, durationMs: number): Promise<Throughput> {
   const clock = new RealClock();
-  const [near, far] = createCable({ clock, offloads: offloads ? WITH_OFFLOADS : NO_OFFLOADS });
+  const [near, far] = createCable({ clock, offloads: OF_CABLE[`${offloads}`] });
   const sender = new DirectStack({ netif: near, ipv4: '10.0.0.1/24', clock });
   const receiver = new DirectStack({ netif: far, ipv4: '10.0.0.2/24', clock });
   await Promise.all([sender.ready(), receiver.ready()]);
@@ -75,7 +81,7 @@ async function overCable(name: string, offloads: boolean, durationMs: number): P
   return result;
 }
 
-async function fromKernel(name: string, offloads: boolean, durationMs: number): Promise<Throughput> {
+async function fromKernel(name: string, offloads: How, durationMs: number): Promise<Throughput> {
   const peer = `const net = require('node:net');
     const block = Buffer.alloc(262144);
     const socket = net.connect(5001, '10.77.0.2', () => { const send = () => { while (socket.write(block)); }; socket.on('drain', send); send(); });
@@ -83,7 +89,7 @@ async function fromKernel(name: string, offloads: boolean, durationMs: number): 
   return withKernel(offloads, peer, (flow) => readFor(name, flow, durationMs));
 }
 
-async function toKernel(name: string, offloads: boolean, durationMs: number): Promise<Throughput> {
+async function toKernel(name: string, offloads: How, durationMs: number): Promise<Throughput> {
   const peer = `const net = require('node:net');
     const buffer = Buffer.alloc(262144);
     net.connect({ port: 5001, host: '10.77.0.2', onread: { buffer, callback: () => true } }).on('error', () => {});`;
@@ -97,7 +103,7 @@ async function toKernel(name: string, offloads: boolean, durationMs: number): Pr
 }
 
 /** A kernel on the other end of a TAP, where Node runs `peer` and connects to us. */
-async function withKernel<T>(offloads: boolean, peer: string, use: (flow: Flow) => Promise<T>): Promise<T> {
+async function withKernel<T>(offloads: How, peer: string, use: (flow: Flow) => Promise<T>): Promise<T> {
   const host = new KernelHost({ tap: { offloads } });
   const stack = new DirectStack({ netif: host.tap, ipv4: '10.77.0.2/24' });
   try {

@@ -213,7 +213,10 @@ async function openNetif(spec: NetifSpec, hostIp: string | undefined, offloads: 
   if (spec.kind === 'stream') {
     const { openStream } = await import('../netif/stream/index.ts');
     const { kind, ...options } = spec;
-    return openStream(options);
+    const netif = await openStream(options);
+    if (!offloads) return netif;
+    const { softwareOffloads } = await import('../netif/index.ts');
+    return softwareOffloads(netif);
   }
   if (spec.kind === 'xen' || spec.kind === 'vif') return openXen(spec, offloads);
   const { openTap } = await import('../netif/tap/index.ts');
