@@ -16,8 +16,9 @@ export type SendFrame = (bytes: Uint8Array) => boolean;
  * the rest of it waits.
  */
 export class CutFrames {
+  /** The cursor that `reserve` sets. */
+  readonly frame: Frame;
   readonly #area: Uint8Array;
-  readonly #frame: Frame;
   readonly #segmenter = new Segmenter();
   /** One large frame is cut where the one before was. */
   readonly #views = new ViewCache(7);
@@ -30,7 +31,7 @@ export class CutFrames {
 
   constructor(longest: number, send: SendFrame) {
     this.#area = allocateSummable(longest);
-    this.#frame = new Frame(this.#area);
+    this.frame = new Frame(this.#area);
     this.#send = send;
   }
 
@@ -40,7 +41,7 @@ export class CutFrames {
   }
 
   reserve(size: number): Frame {
-    return this.#frame.reset(this.#area, 0, size);
+    return this.frame.reset(this.#area, 0, size);
   }
 
   /** Sends the frame of `size` bytes that was reserved. */

@@ -23,7 +23,7 @@ export interface ReceivePromises {
 }
 
 /** What the stack may leave to a ring that does it in software. */
-export const IN_SOFTWARE: Offloads = { checksum: 'partial', segmentation: MAX_PACKET };
+const IN_SOFTWARE: Offloads = { checksum: 'partial', segmentation: MAX_PACKET };
 
 /** What the stack has of the device as a device, or in software. */
 export function stackOffloads(checksum: boolean, segmentation: boolean, software: boolean): Offloads {

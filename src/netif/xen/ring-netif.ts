@@ -223,7 +223,7 @@ export abstract class RingNetif implements Netif {
       counters.txDropped++;
       return;
     }
-    if (size === 0) {
+    if (size === 0 || frame !== (this.#cut?.frame ?? this.#frame)) {
       throw new NetError('EINVAL', { syscall: 'commit', reason: `${this.name}: nothing was reserved` });
     }
     this.#reserved = 0;
