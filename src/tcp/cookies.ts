@@ -1,10 +1,10 @@
-import { sha256 } from '@noble/hashes/sha2.js';
 import type { IpAddress } from '../address/index.ts';
-import { get32, set16, set32 } from '../bytes/index.ts';
+import { set16, set32 } from '../bytes/index.ts';
 import type { Random } from '../time/random.ts';
+import { SipHash } from './siphash.ts';
 
-const KEY_LENGTH = 10;
-const KEY_AT = 45;
+/** The four-tuple, the peer's number, the tick, the size. */
+const INPUT_LENGTH = 45;
 /** A cookie names one of eight sizes; the next smaller one is taken. */
 const SIZES = [88, 536, 1200, 1220, 1360, 1440, 1460, 8940] as const;
 /** The clock in a cookie ticks every 64 s, and a cookie is good for two ticks. */
@@ -30,10 +30,11 @@ const NO_SCALE = 15;
  * hide in the low bits of our timestamp. Nothing is kept until the ACK comes.
  */
 export class SynCookies {
-  readonly #input = new Uint8Array(KEY_AT + KEY_LENGTH);
+  readonly #input = new Uint8Array(INPUT_LENGTH);
+  readonly #hash: SipHash;
 
   constructor(random: Random) {
-    for (let i = 0; i < KEY_LENGTH; i += 2) set16(this.#input, KEY_AT + i, random.next32() & 0xffff);
+    this.#hash = SipHash.withRandomKey(random);
   }
 
   /** The ISN that answers a SYN. */
@@ -88,7 +89,8 @@ export class SynCookies {
     set32(input, 36, peerInitial);
     set32(input, 40, tick);
     input[44] = size;
-    return get32(sha256(input), 0) & 0xffffff;
+    this.#hash.digest(input);
+    return this.#hash.low & 0xffffff;
   }
 }
 

@@ -4,6 +4,7 @@ import { IpAddress } from '../../src/address/index.ts';
 import { type Endpoint, EndpointTable } from '../../src/tcp/demux.ts';
 import { SequenceGenerator } from '../../src/tcp/isn.ts';
 import { EphemeralPorts } from '../../src/tcp/ports.ts';
+import { SipHash } from '../../src/tcp/siphash.ts';
 import { SeededRandom } from '../../src/time/index.ts';
 
 const LOCAL = IpAddress.parse('10.0.0.2');
@@ -98,6 +99,26 @@ describe('EndpointTable', () => {
     expect(table.find(IpAddress.parse('10.0.0.3'), 80, remote, 1000)).toBeNull();
     expect(table.find(LOCAL, 80, IpAddress.parse('10.0.0.4'), 1000)).toBeNull();
     expect(table.find(LOCAL, 1000, remote, 80)).toBeNull();
+  });
+});
+
+describe('SipHash-2-4', () => {
+  it('answers what its authors publish for the key 00..0f and inputs 00, 00 01, ...', () => {
+    const hash = new SipHash(Int32Array.of(0x03020100, 0x07060504, 0x0b0a0908, 0x0f0e0d0c));
+    const answer = (length: number): string => {
+      hash.digest(Uint8Array.from({ length }, (_, i) => i));
+      return [hash.high, hash.low].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join('');
+    };
+    // Appendix A of the paper, and the first of its reference code's vectors.
+    expect(answer(15)).toBe('a129ca6149be45e5');
+    expect([0, 1, 2, 3, 7, 8].map(answer)).toEqual([
+      '726fdb47dd0e0e31',
+      '74f839c593dc67fd',
+      '0d6c8009d9a94f5a',
+      '85676696d7fb7e2d',
+      'ab0200f58b01d137',
+      '93f5f5799a932462',
+    ]);
   });
 });
 
