@@ -348,10 +348,12 @@ function onFin(connection: Connection): void {
     case states.FIN_WAIT_1:
       // Had our FIN been acknowledged, the state would be FIN-WAIT-2 already.
       connection.state = states.CLOSING;
+      connection.receiver.ackNow = true;
       return;
     case states.FIN_WAIT_2: {
       // The ACK of this FIN is sent by what stays in TIME-WAIT.
-      const { handler } = connection;
+      const { handler, receiver } = connection;
+      receiver.ackNow = true;
       handler?.readable(connection);
       connection.finishInTimeWait();
       return;

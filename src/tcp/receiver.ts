@@ -205,7 +205,6 @@ export class Receiver {
       this.next = advance(this.next, 1);
       this.finished = true;
       this.edge = later(this.edge, this.next);
-      this.ackNow = true;
     } else if (segment.hasFin && !this.finished) {
       this.ackNow = true;
     }
@@ -337,6 +336,11 @@ export class Receiver {
     if (this.unacknowledgedBytes === 0) return false;
     // RFC 1122 §4.2.3.2: at least every second full-sized segment.
     if (this.unacknowledgedBytes >= 2 * this.peerSegment) return true;
+    if (this.finished) {
+      // The application's own FIN may follow at once, and carries the ACK then.
+      if (now < this.ackDeadline) this.ackDeadline = now;
+      return false;
+    }
     if (this.#quickAcks > 0 && !this.interactive) return true;
     if (this.ackDeadline === Number.POSITIVE_INFINITY) this.ackDeadline = now + delayMs;
     return false;

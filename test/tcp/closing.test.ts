@@ -57,6 +57,23 @@ describe('closing', () => {
     expect(lab.timers.pending).toBe(0);
   });
 
+  it('acknowledges a FIN with our own, where the application closes as soon as it hears of it', () => {
+    const lab = new Lab();
+    const peer = lab.accepted();
+    const { connection } = peer;
+    // After the batch is over, as whoever awaits the end of the stream does.
+    peer.events.readable = () => lab.clock.defer(() => connection.close());
+    expect(peer.send('FA')).toMatchObject([{ flags: 'FA', sequence: 1, acknowledgment: 2 }]);
+    expect(peer.state).toBe('LAST-ACK');
+    // Whoever takes longer has it acknowledged within a tick of the timers.
+    const later = new Lab();
+    const other = later.accepted();
+    later.advance(0.5);
+    expect(other.send('FA')).toEqual([]);
+    later.advance(1);
+    expect(other.sent()).toMatchObject([{ flags: 'A', acknowledgment: 2 }]);
+  });
+
   it('second: CLOSE-WAIT, LAST-ACK, over', () => {
     const lab = new Lab();
     const peer = lab.accepted();
