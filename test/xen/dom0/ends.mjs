@@ -203,7 +203,7 @@ export async function checkEnd(role, driver) {
     `${title}: ${driver} unloaded under traffic and loaded again`,
     async () => {
       const peer = await openPeer();
-      const flood = run('curl', '-sS', '--max-time', '30', '-o', '/dev/null', `http://${OURS}/file`).catch(
+      const flood = run('curl', '-sS', '--max-time', '10', '-o', '/dev/null', `http://${OURS}/file`).catch(
         () => 'cut off',
       );
       try {
