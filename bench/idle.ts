@@ -19,8 +19,10 @@ function used(): number {
 const peers = manyConnections(allocate(100));
 // What the stack makes once is not the connections'.
 await peers.open(100);
+await peers.allParked();
 const before = used();
 await peers.open(count);
+await peers.allParked();
 const after = used();
 const timers = peers.pendingTimers;
 console.log(

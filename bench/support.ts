@@ -131,10 +131,13 @@ export interface ManyConnections {
   /** The `index`th connection's peer sends `payload` bytes, acknowledging what it got, and gets an answer. */
   exchange(index: number, payload: number): void;
   readonly pendingTimers: number;
+  /** Resolves when every connection has been idle for so long that it is parked. */
+  allParked(): Promise<void>;
 }
 
 const SERVICE = 5000;
 const PORTS_PER_PEER = 50_000;
+const MOST_PEERS = 1 << 20;
 
 /** Listens, and answers each peer's first bytes with `answer`. */
 export function manyConnections(answer: Uint8Array): ManyConnections {
@@ -196,9 +199,10 @@ export function manyConnections(answer: Uint8Array): ManyConnections {
     isGroup: false,
     arrival: 0,
   };
-  /** Per connection: what the peer sends and expects next. */
-  const next: number[] = [];
-  const acknowledged: number[] = [];
+  /** Per connection: what the peer sends and expects next. Made before anything is measured. */
+  const next = new Int32Array(MOST_PEERS);
+  const acknowledged = new Int32Array(MOST_PEERS);
+  let opened = 0;
   const write = (index: number, flags: number, header: number, payload: number): void => {
     remote.setIpv4(0x0b000000 + Math.floor(index / PORTS_PER_PEER));
     frame.reset(frame.bytes, 0, header + payload);
@@ -220,10 +224,9 @@ export function manyConnections(answer: Uint8Array): ManyConnections {
   return {
     async open(count) {
       await listening;
-      const first = next.length;
+      const first = opened;
+      opened += count;
       for (let index = first; index < first + count; index++) {
-        next.push(0);
-        acknowledged.push(0);
         // MSS 1460, SACK, a window scale of 7.
         set32(frame.bytes, 20, 0x020405b4);
         set32(frame.bytes, 24, 0x01010402);
@@ -252,6 +255,9 @@ export function manyConnections(answer: Uint8Array): ManyConnections {
     },
     get pendingTimers() {
       return timers.pending;
+    },
+    async allParked() {
+      while (layer.lot.parked < opened) await new Promise((resolve) => setTimeout(resolve, 50));
     },
   };
 }

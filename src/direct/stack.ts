@@ -308,7 +308,7 @@ export class DirectStack implements Stack {
     return new Promise((resolve) => {
       const deadline = this.#clock.now() + CLOSE_GRACE_MS;
       const check = (): void => {
-        const waiting = this.#tcp.connections().some((connection) => !connection.sender.drained);
+        const waiting = this.#tcp.connections().some((connection) => !connection.drained);
         if (waiting && this.#clock.now() < deadline) alarm.set(this.#clock.now() + 5);
         else resolve();
       };

@@ -23,7 +23,7 @@ const handler: ConnectionHandler = {
 
 /** Keeps the process for a connection that has just been closed. */
 export function linger(connection: Connection): void {
-  if (connection.isOver || connection.sender.drained) return;
+  if (connection.isOver || connection.drained) return;
   connection.handler = handler;
   lingering.set(connection, -1);
   hold();

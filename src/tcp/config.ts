@@ -100,6 +100,12 @@ export interface TcpOptions {
   readonly keepAliveIdleMs?: number;
   readonly keepAliveIntervalMs?: number;
   readonly keepAliveProbes?: number;
+  /**
+   * How long a connection has had nothing to do when its state is put away until
+   * it is needed again, which leaves it a fraction of its memory. `Infinity`
+   * never does so. Default 2000.
+   */
+  readonly parkAfterMs?: number;
   /** Challenge ACKs per second, all connections together (RFC 5961 §7); 0 for no limit. Default 1000. */
   readonly challengeAckLimit?: number;
   /** Restart from the initial window after an idle RTO (RFC 5681 §4.1). Default true. */
@@ -155,6 +161,7 @@ export const TCP_DEFAULTS: TcpConfig = {
   keepAliveIdleMs: 7_200_000,
   keepAliveIntervalMs: 75_000,
   keepAliveProbes: 9,
+  parkAfterMs: 2000,
   challengeAckLimit: 1000,
   slowStartAfterIdle: true,
   synQueue: 1024,

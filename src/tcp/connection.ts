@@ -2,31 +2,25 @@ import type { IpAddress } from '../address/index.ts';
 import { NetError, type NetErrorCode } from '../errors.ts';
 import { type IpPath, PROTOCOL_TCP } from '../ip.ts';
 import type { FlowStats } from '../stack.ts';
-import { Timer } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
-import { createCongestion } from './congestion/create.ts';
 import type { ConnectionTuple, Endpoint } from './demux.ts';
-import { EcnState } from './ecn.ts';
 import { emitBare, emitTimestamped, finish, writeHeader } from './emit.ts';
 import type { Borrower, ConnectionHandler } from './handler.ts';
 import { sendSyn } from './handshake.ts';
 import type { TcpHost } from './host.ts';
 import { receiveSegment } from './input.ts';
 import { KeepAlive } from './keepalive.ts';
-import type { ListenSocket } from './listener.ts';
 import * as options from './options.ts';
-import { Receiver } from './receiver.ts';
+import { ParkableConnection } from './parking/parkable.ts';
 import type { Segment } from './segment.ts';
 import { sizeSegments } from './segment-size.ts';
-import { type Emitter, Sender, STALLED } from './sender.ts';
-import type { State } from './state.ts';
+import { type Emitter, STALLED } from './sender.ts';
 import * as states from './state.ts';
 import { countEnded, statsOf } from './stats.ts';
 import { armNearest, onDeadline } from './timeouts.ts';
 import { trace } from './trace.ts';
 import { ACK, HEADER, RST } from './wire.ts';
 
-const NEVER = Number.POSITIVE_INFINITY;
 /** RFC 9293 §3.7.1: what a peer that announces nothing takes. */
 const DEFAULT_MSS_IPV4 = 536;
 const DEFAULT_MSS_IPV6 = 1220;
@@ -43,9 +37,7 @@ const ECN_CAPABLE = { trafficClass: 2 } as const;
  * `input.ts`, what time does in `timeouts.ts`; the halves that send and receive
  * are `Sender` and `Receiver`.
  */
-export class Connection implements Endpoint, Emitter {
-  readonly host: TcpHost;
-  readonly config: TcpConfig;
+export class Connection extends ParkableConnection implements Endpoint, Emitter {
   readonly path: IpPath;
   readonly local: IpAddress;
   readonly localPort: number;
@@ -55,73 +47,17 @@ export class Connection implements Endpoint, Emitter {
   handler: ConnectionHandler | null = null;
   /** While set, what comes in order goes there; what does not waits to be taken, and `readable` tells of it. */
   borrower: Borrower | null = null;
-  /** Where a connection that a SYN opened waits to be accepted. */
-  listener: ListenSocket | null = null;
-  /** Which listener's bound on early connections counts this one (RFC 7413 §5.1). */
-  fastOpenListener: ListenSocket | null = null;
-
-  state: State = states.CLOSED;
   error: NetError | null = null;
-  /** What ICMP told, in case nothing better comes (RFC 1122 §4.2.3.9). */
-  softError: NetErrorCode | null = null;
-  readonly sender: Sender;
-  readonly receiver: Receiver;
-  /** In `TcpHost`'s list of connections whose `output` is due; waiting for the device. */
-  scheduled = false;
-  stalled = false;
-
-  /** Agreed on in the SYNs. */
-  scaling: boolean;
-  timestamps: boolean;
-  selective: boolean;
-  timestampOffset = 0;
-  /** SYN or SYN-ACK is to be sent at the next output. */
-  synPending = false;
-  synSentAt = 0;
-  synRepeated = false;
-  /** Server: what the SYN's Fast Open option led to. Client: `accepted` once the SYN has carried data. */
-  fastOpen: 'none' | 'cookie' | 'accepted' = 'none';
-  readonly ecn = new EcnState();
-  readonly keepAlive: KeepAlive;
-  #accounted = 0;
-  #answeredBareAt = Number.NEGATIVE_INFINITY;
-  /** What the peer's SYN announced. */
-  peerMss: number;
-  /** Path MTU and bytes of options that `sender.segment` was made for. */
-  sizedMtu = 0;
-  sizedOptions = -1;
-
-  /** The user has closed: nobody will read. */
-  detached = false;
-  /** -1: close is orderly; 0: close resets. */
-  lingerMs = -1;
-  userTimeoutMs: number;
-  /** When the oldest unacknowledged byte began to wait. */
-  waitingSince = 0;
-  finTimeoutAt = NEVER;
-
-  lastReceivedAt = 0;
-
-  readonly #timer: Timer;
+  /** Made for who turns it on. */
+  keepAlive: KeepAlive | null = null;
 
   constructor(host: TcpHost, config: TcpConfig, tuple: ConnectionTuple) {
-    this.host = host;
-    this.config = config;
+    super(host, config, tuple.path.headerLength === 40 ? DEFAULT_MSS_IPV6 : DEFAULT_MSS_IPV4);
     this.path = tuple.path;
     this.local = tuple.local;
     this.localPort = tuple.localPort;
     this.remote = tuple.remote;
     this.remotePort = tuple.remotePort;
-    this.scaling = config.windowScaling;
-    this.timestamps = config.timestamps;
-    this.selective = config.sack;
-    this.userTimeoutMs = config.userTimeoutMs;
-    this.keepAlive = new KeepAlive(config);
-    this.peerMss = tuple.path.headerLength === 40 ? DEFAULT_MSS_IPV6 : DEFAULT_MSS_IPV4;
-    this.sender = new Sender(host.pool, config, createCongestion(config, this.peerMss, host.random));
-    this.receiver = new Receiver(config);
-    if (config.windowScaling) this.receiver.shift = Receiver.shiftFor(config.receiveBuffer);
-    this.#timer = new Timer(host.timers, this);
   }
 
   get stateName(): string {
@@ -142,20 +78,29 @@ export class Connection implements Endpoint, Emitter {
   // ---------------------------------------------------------------- the user's calls
 
   get readableBytes(): number {
-    return this.receiver.queue.length;
+    return this.isParked ? 0 : this.receiver.queue.length;
   }
 
   /** The peer's FIN has come and everything before it has been taken. */
   get endOfStream(): boolean {
+    if (this.isParked) return !states.receiveIsOpen(this.state);
     return this.receiver.finished && this.receiver.queue.length === 0;
+  }
+
+  /** All that was sent, FIN included, has been acknowledged. */
+  get drained(): boolean {
+    return this.isParked || this.sender.drained;
   }
 
   /** The next bytes in order, at most `maxBytes`; null if there are none now. */
   take(maxBytes = 0x7fffffff): Uint8Array | null {
+    if (this.isParked) return null;
     const { receiver, host } = this;
     const chunk = receiver.queue.take(maxBytes);
     if (chunk === null) return null;
     this.accountMemory();
+    // Unread data was what kept it from being parked.
+    if (receiver.queue.length === 0 && !this.isOver) this.watch();
     if (states.receiveIsOpen(this.state)) {
       this.noteMemory();
       receiver.taken(chunk.length, host, this.sender.recovery.rtt);
@@ -183,8 +128,9 @@ export class Connection implements Endpoint, Emitter {
   /** Tells the stack how much is held for our reader; what a connection that is over has left is the reader's own. */
   accountMemory(): void {
     const held = this.isOver ? 0 : this.receiver.held;
-    this.host.memory += held - this.#accounted;
-    this.#accounted = held;
+    const { awake } = this;
+    this.host.memory += held - awake.accounted;
+    awake.accounted = held;
   }
 
   /** Queues `data` by reference. Throws `EPIPE` once sending is over, or what ended the connection. */
@@ -250,6 +196,7 @@ export class Connection implements Endpoint, Emitter {
     probes = this.config.keepAliveProbes,
   ): void {
     this.host.touch();
+    this.keepAlive ??= new KeepAlive(this.config);
     this.keepAlive.set(enable ? idleMs : 0, intervalMs, probes);
     this.keepAlive.restart(this.host.now, states.isSynchronized(this.state));
     this.#rearm();
@@ -277,7 +224,7 @@ export class Connection implements Endpoint, Emitter {
 
   receive(segment: Segment): void {
     this.lastReceivedAt = this.host.now;
-    this.keepAlive.heard();
+    this.keepAlive?.heard();
     this.receiver.segmentsReceived++;
     receiveSegment(this, segment);
     if (this.state !== states.CLOSED) this.host.schedule(this);
@@ -288,8 +235,9 @@ export class Connection implements Endpoint, Emitter {
   /** Whether an unacceptable segment without text may be answered now (RFC 5961 §7, per connection). */
   mayAnswerBare(): boolean {
     const { now } = this.host;
-    if (now - this.#answeredBareAt < BARE_ANSWER_MS) return false;
-    this.#answeredBareAt = now;
+    const { awake } = this;
+    if (now - awake.answeredBareAt < BARE_ANSWER_MS) return false;
+    awake.answeredBareAt = now;
     return true;
   }
 
@@ -384,7 +332,7 @@ export class Connection implements Endpoint, Emitter {
   /** Arms the one timer for the nearest of all deadlines. */
   #rearm(): void {
     if (this.isOver) return;
-    armNearest(this, this.#timer);
+    armNearest(this);
   }
 
   onTimer(): void {
@@ -408,6 +356,8 @@ export class Connection implements Endpoint, Emitter {
     if (this.state === states.CLOSED || this.state === states.SYN_SENT || this.state === states.TIME_WAIT)
       return;
     const { sender, receiver, host } = this;
+    // The user may abort at any time after the latest batch.
+    host.touch();
     // A full device drops it: the peer will get one for its next segment.
     const { path, localPort, remotePort } = this;
     if (this.timestamps) {
@@ -461,7 +411,8 @@ export class Connection implements Endpoint, Emitter {
     this.state = states.CLOSED;
     this.error ??= error;
     if (this.detached) this.host.orphans--;
-    this.#timer.cancel();
+    this.disarm();
+    this.host.lot.forget(this.awake);
     this.host.remove(this);
     countEnded(this, this.host.counters);
     this.sender.clear();
@@ -476,6 +427,6 @@ export class Connection implements Endpoint, Emitter {
   }
 
   get stats(): FlowStats {
-    return statsOf(this);
+    return this.glance(() => statsOf(this));
   }
 }

@@ -1,4 +1,5 @@
 import type { TcpConfig } from './config.ts';
+import type { Fields } from './parking/record.ts';
 import type { Segment } from './segment.ts';
 import { before } from './sequence.ts';
 import { ACK, CWR, ECE, SYN } from './wire.ts';
@@ -63,5 +64,14 @@ export class EcnState {
     this.#reducedUntil = sendNext;
     this.#reducedPending = true;
     return true;
+  }
+
+  /** Its state, for a record or from one; `una` is SND.UNA. */
+  carry(fields: Fields, una: number): void {
+    this.agreed = fields.bit(this.agreed);
+    this.#echo = fields.bit(this.#echo);
+    this.#reducedPending = fields.bit(this.#reducedPending);
+    // Without an agreement nobody asks for it.
+    this.#reducedUntil = this.agreed ? fields.int(this.#reducedUntil, una) : una;
   }
 }

@@ -206,7 +206,7 @@ export function establish(connection: Connection): void {
   connection.fastOpenListener?.settled(connection);
   connection.fastOpenListener = null;
   connection.waitingSince = host.now;
-  connection.keepAlive.restart(host.now, true);
+  connection.keepAlive?.restart(host.now, true);
   host.schedule(connection);
   // An early answer is on its way already (Fast Open): its timers and window are running.
   if (sender.una !== sender.initial && sender.outstanding > 0) return;

@@ -4,6 +4,7 @@ import type { TimerWheel } from '../time/timers.ts';
 import type { TcpConfig } from './config.ts';
 import type { Connection } from './connection.ts';
 import type { FastOpenCookies } from './fast-open.ts';
+import type { ParkingLot } from './parking/lot.ts';
 import type { PayloadKeeper } from './receive-queue.ts';
 import type { Delivery } from './recovery/scoreboard.ts';
 import type { SegmentPool } from './recovery/segment-pool.ts';
@@ -27,6 +28,7 @@ export interface TcpHost extends Moment {
   /** Connections that the application has closed and that are not over. */
   orphans: number;
   readonly fastOpenCookies: FastOpenCookies;
+  readonly lot: ParkingLot;
   /** Reads the clock anew. */
   touch(): void;
   /** Has `output` of the connection run at the end of this batch or turn. */

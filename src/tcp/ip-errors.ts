@@ -9,6 +9,8 @@ import * as states from './state.ts';
  * can it end the connection.
  */
 export function takeIpError(connection: Connection, kind: IpErrorKind, sequence: number): boolean {
+  // Nothing of a parked connection is in flight.
+  if (connection.isParked) return false;
   const { sender, state, host } = connection;
   // RFC 5927 §4.1: SND.UNA =< SEG.SEQ < SND.NXT.
   if (before(sequence, sender.una) || !before(sequence, sender.next)) return false;

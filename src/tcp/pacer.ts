@@ -1,4 +1,5 @@
 import type { Moment } from '../time/index.ts';
+import type { Fields } from './parking/record.ts';
 
 /** The timer's granule: what may be sent ahead of the pacing rate, ms. */
 const CREDIT_MS = 1;
@@ -40,5 +41,12 @@ export class Pacer {
     const { now } = time;
     this.#ahead = rate > 0 ? Math.max(0, this.#ahead - (now - this.#at) * rate) + bytes : 0;
     this.#at = now;
+  }
+
+  /** Its state, for a record or from one. */
+  carry(fields: Fields): void {
+    this.#ahead = fields.real(this.#ahead);
+    // An empty bucket has been empty at any time.
+    this.#at = this.#ahead === 0 ? 0 : fields.real(this.#at);
   }
 }

@@ -1,6 +1,7 @@
 import { set32 } from '../bytes/index.ts';
 import type { TcpConfig } from './config.ts';
 import { sackLength, writeSackHeader } from './options.ts';
+import type { Fields } from './parking/record.ts';
 import { Reassembly, type Run } from './reassembly.ts';
 import { type PayloadKeeper, ReceiveQueue } from './receive-queue.ts';
 import type { Segment } from './segment.ts';
@@ -388,6 +389,50 @@ export class Receiver {
       left--;
     }
     return at + sackLength(blocks);
+  }
+
+  /** Nothing waits to be read, to be filled in or to be acknowledged. */
+  get isQuiet(): boolean {
+    if (this.queue.length > 0 || this.ackNow || this.unacknowledgedBytes > 0 || this.duplicatesOwed > 0) {
+      return false;
+    }
+    if (this.#reassembly !== null && this.#reassembly.runs.length > 0) return false;
+    return this.ackDeadline === Number.POSITIVE_INFINITY && this.finKnown === this.finished;
+  }
+
+  /** Its state while it is quiet, for a record or from one. */
+  carry(fields: Fields): void {
+    this.next = fields.int(this.next);
+    this.initial = fields.int(this.initial, this.next);
+    this.edge = fields.int(this.edge, this.next);
+    this.shift = fields.int(this.shift);
+    this.limit = fields.count(this.limit);
+    this.#taken = fields.count(this.#taken - this.#measuredTaken);
+    this.#measuredTaken = 0;
+    this.#measuredAt = fields.real(this.#measuredAt, -1);
+    this.#space = fields.real(this.#space, this.limit / 2);
+    this.peerSegment = fields.int(this.peerSegment, 536);
+    this.finished = fields.bit(this.finished);
+    this.finKnown = this.finished;
+    this.finSequence = this.finished ? fields.int(this.finSequence, this.next) : 0;
+    this.#reassembly = null;
+    this.timestampRecent = fields.int(this.timestampRecent);
+    this.timestampRecentAt = fields.real(this.timestampRecentAt);
+    this.lastAckSent = fields.int(this.lastAckSent, this.next);
+    this.#quickAcks = fields.int(this.#quickAcks, QUICK_ACKS);
+    this.interactive = fields.bit(this.interactive);
+    this.frugal = fields.bit(this.frugal);
+    this.share = fields.real(this.share, Number.POSITIVE_INFINITY);
+    this.#duplicateKnown = fields.bit(this.#duplicateKnown);
+    if (this.#duplicateKnown) {
+      this.#duplicateLeft = fields.int(this.#duplicateLeft, this.next);
+      this.#duplicateRight = fields.int(this.#duplicateRight, this.next);
+    }
+    this.bytesReceived = fields.count(this.bytesReceived);
+    this.segmentsReceived = fields.count(this.segmentsReceived);
+    this.duplicateBytes = fields.count(this.duplicateBytes);
+    this.outOfOrderSegments = fields.count(this.outOfOrderSegments);
+    this.pruned = fields.count(this.pruned);
   }
 
   /** Nothing more will come. What came in order can still be taken, unless nobody will. */

@@ -2,6 +2,7 @@ import type { Moment } from '../time/index.ts';
 import type { TcpConfig } from './config.ts';
 import type { Congestion } from './congestion/congestion.ts';
 import { Pacer } from './pacer.ts';
+import type { Fields } from './parking/record.ts';
 import type { PathProbe } from './path-probe.ts';
 import { Recovery } from './recovery/recovery.ts';
 import type { SegmentPool } from './recovery/segment-pool.ts';
@@ -315,5 +316,42 @@ export class Sender {
     this.queue.clear();
     this.recovery.clear();
     this.persistAt = NEVER;
+  }
+
+  /** Nothing is queued, in flight or waited for. */
+  get isQuiet(): boolean {
+    const { recovery, persistAt, pacedUntil, pathProbe } = this;
+    if (!this.drained || this.queue.length > 0 || this.probeSent) return false;
+    return persistAt === NEVER && pacedUntil === NEVER && pathProbe === null && recovery.isQuiet;
+  }
+
+  /** Its state while it is quiet, for a record or from one; `received` is RCV.NXT. */
+  carry(fields: Fields, received: number): void {
+    this.una = fields.int(this.una);
+    this.next = this.una;
+    this.initial = fields.int(this.initial, this.una);
+    this.window = fields.int(this.window);
+    this.maxWindow = fields.int(this.maxWindow, this.window);
+    this.windowSequence = fields.int(this.windowSequence, received);
+    this.windowAcknowledgment = fields.int(this.windowAcknowledgment, this.una);
+    this.shift = fields.int(this.shift);
+    this.segment = fields.int(this.segment);
+    this.largeSegment = fields.int(this.largeSegment);
+    this.noDelay = fields.bit(this.noDelay);
+    this.cork = fields.bit(this.cork);
+    this.finQueued = fields.bit(this.finQueued);
+    this.finSent = this.finQueued;
+    this.smallEnd = fields.int(this.smallEnd, this.una);
+    this.smallOutstanding = fields.bit(this.smallOutstanding);
+    this.limited = fields.bit(this.limited);
+    this.lastSentAt = fields.real(this.lastSentAt);
+    this.persistBackoffs = fields.int(this.persistBackoffs);
+    this.persistRetries = fields.int(this.persistRetries);
+    this.bytesSent = fields.count(this.bytesSent);
+    this.bytesAcknowledged = this.bytesSent + fields.int(this.bytesAcknowledged - this.bytesSent);
+    this.segmentsSent = fields.count(this.segmentsSent);
+    this.validation.carry(fields, this.una);
+    this.pacer.carry(fields);
+    this.recovery.carry(fields, this.una, this.segment);
   }
 }

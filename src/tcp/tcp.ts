@@ -19,6 +19,7 @@ import { takeIpError } from './ip-errors.ts';
 import { SequenceGenerator } from './isn.ts';
 import { ListenSocket } from './listener.ts';
 import { ListenerTable } from './listeners.ts';
+import { ParkingLot } from './parking/lot.ts';
 import { PassiveOpens } from './passive.ts';
 import { checkPort, EphemeralPorts } from './ports.ts';
 import { PayloadKeeper } from './receive-queue.ts';
@@ -77,6 +78,7 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
   readonly #active: ActiveOpens;
   readonly #passive: PassiveOpens;
   readonly fastOpenCookies: FastOpenCookies;
+  readonly lot: ParkingLot;
   readonly #segment = new Segment(new Frame(EMPTY));
 
   readonly #timeWaits = new TimeWaitQueue();
@@ -109,6 +111,7 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
     this.sequences = new SequenceGenerator(random);
     this.#passive = new PassiveOpens(this, random);
     this.fastOpenCookies = new FastOpenCookies(random);
+    this.lot = new ParkingLot(timers, this.config.parkAfterMs, this);
     this.#ports = new EphemeralPorts(this.config.ephemeralPorts, random);
     this.#active = new ActiveOpens(this, this.#table, this.#ports);
     this.#timeWaitTimer = timers.timer(() => this.#endTimeWaits());
@@ -402,6 +405,7 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
       ...this.counters,
       currEstab: (inState.ESTABLISHED ?? 0) + (inState['CLOSE-WAIT'] ?? 0),
       flows: this.#table.size - this.#timeWaits.size,
+      parked: this.lot.parked,
       timeWait: this.#timeWaits.size,
       listeners: this.#listeners.all().length,
       segmentsInFlight: this.pool.live,
@@ -440,6 +444,7 @@ export class TcpLayer implements IpProtocol, ActiveHost, TimeWaitHost {
     for (const endpoint of this.#table.all()) this.#table.remove(endpoint);
     this.#timeWaits.clear();
     this.#timeWaitTimer.cancel();
+    this.lot.close();
     this.#ready = [];
     this.#readyCount = 0;
     this.#stalled.length = 0;

@@ -1,7 +1,6 @@
 /** What time does to a connection (RFC 9293 §3.10.8, RFC 6298 §5, RFC 8985, RFC 5482). */
-import type { Timer } from '../time/timers.ts';
 import type { Connection } from './connection.ts';
-import { GIVE_UP, PROBE } from './keepalive.ts';
+import { GIVE_UP, type KeepAlive, PROBE } from './keepalive.ts';
 import { PathProbe } from './path-probe.ts';
 import { sendLossProbe } from './repair.ts';
 import { sizeSegments } from './segment-size.ts';
@@ -12,8 +11,8 @@ import { ACK } from './wire.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** Arms `timer` for the nearest of a connection's deadlines; cancels it if there is none. */
-export function armNearest(connection: Connection, timer: Timer): void {
+/** Arms the connection's timer for the nearest of its deadlines; cancels it if there is none. */
+export function armNearest(connection: Connection): void {
   const { sender, receiver, keepAlive, userTimeoutMs } = connection;
   const { timeoutAt, probeAt, reorderAt } = sender.recovery;
   // Compared one by one: a function that takes or returns a fraction costs an object for each.
@@ -24,10 +23,12 @@ export function armNearest(connection: Connection, timer: Timer): void {
   if (sender.pacedUntil < at) at = sender.pacedUntil;
   if (receiver.ackDeadline < at) at = receiver.ackDeadline;
   if (connection.finTimeoutAt < at) at = connection.finTimeoutAt;
-  if (keepAlive.at < at) at = keepAlive.at;
+  if (keepAlive !== null && keepAlive.at < at) at = keepAlive.at;
   if (userTimeoutMs > 0 && !sender.drained) at = Math.min(at, connection.waitingSince + userTimeoutMs);
-  if (at === NEVER) timer.cancel();
-  else timer.arm(at);
+  if (at === NEVER) connection.disarm();
+  else connection.timer.arm(at);
+  // Nothing is under way, as far as time has to do with it.
+  if (at === (keepAlive === null ? NEVER : keepAlive.at)) connection.watch();
 }
 
 /** The connection's timer has fired: does whatever is due, then sends what may go. */
@@ -61,7 +62,8 @@ export function onDeadline(connection: Connection): void {
   if (connection.isOver) return;
   if (now >= sender.persistAt) onPersistTimeout(connection);
   if (connection.isOver) return;
-  if (now >= connection.keepAlive.at) onKeepAlive(connection, now);
+  const { keepAlive } = connection;
+  if (keepAlive !== null && now >= keepAlive.at) onKeepAlive(connection, keepAlive, now);
   if (!connection.isOver) connection.output();
 }
 
@@ -125,8 +127,8 @@ function onPersistTimeout(connection: Connection): void {
   else sender.sendWindowProbe(host, connection, connection.selective);
 }
 
-function onKeepAlive(connection: Connection, now: number): void {
-  const { sender, keepAlive, lastReceivedAt } = connection;
+function onKeepAlive(connection: Connection, keepAlive: KeepAlive, now: number): void {
+  const { sender, lastReceivedAt } = connection;
   const decision = keepAlive.decide(now, lastReceivedAt, sender.outstanding > 0);
   // A segment of no bytes, one number below what the peer expects: it answers with an ACK.
   if (decision === PROBE) connection.emit(ACK, advance(sender.next, -1), 0, 0);

@@ -1,4 +1,5 @@
 import type { Moment } from '../time/index.ts';
+import type { Fields } from './parking/record.ts';
 import { atOrAfter } from './sequence.ts';
 
 /** RFC 7661 §4.2: the pipeACK sampling period is this many round trips, and a second at least. */
@@ -93,5 +94,19 @@ export class WindowValidation {
     if (now - this.#unusedSince < NON_VALIDATED_MS) return false;
     this.#unusedSince = now;
     return true;
+  }
+
+  /** Its state, for a record or from one; `una` is SND.UNA. */
+  carry(fields: Fields, una: number): void {
+    this.#limited = fields.bit(this.#limited);
+    this.#peak = fields.int(this.#peak);
+    this.#limitedEnd = this.#limited ? fields.int(this.#limitedEnd, una) : una;
+    this.#hasRound = fields.bit(this.#hasRound);
+    this.#roundEnd = fields.int(this.#roundEnd, una);
+    this.#roundBytes = fields.count(this.#roundBytes);
+    this.#recent = fields.real(this.#recent, -1);
+    this.#previous = fields.real(this.#previous, -1);
+    this.#periodAt = fields.real(this.#periodAt);
+    this.#unusedSince = fields.real(this.#unusedSince, Number.NaN);
   }
 }

@@ -43,7 +43,7 @@ export class Timer extends Link {
   /** Kept by the wheel: the tick at which that list is looked at, and its time in ms. */
   slotTick = 0;
   slotMs = 0;
-  readonly owner: TimerOwner;
+  owner: TimerOwner;
   readonly #wheel: TimerWheel;
 
   constructor(wheel: TimerWheel, owner: TimerOwner) {

@@ -31,6 +31,8 @@ const UNLIMITED = Number.POSITIVE_INFINITY;
 export class Bbr implements Congestion, RateListener, ProbeBwFlow {
   readonly name = 'bbr';
   readonly controlsRecovery = true;
+  /** What it knows of the path is more than a record holds: its connections stay awake. */
+  readonly parkable = null;
   window: number;
   /** BBR has no ssthresh. */
   readonly threshold = UNLIMITED;

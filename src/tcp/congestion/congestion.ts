@@ -1,3 +1,4 @@
+import type { Fields } from '../parking/record.ts';
 import type { RateEstimator } from '../recovery/rate.ts';
 
 /** What one ACK told, for the algorithm. One per stack, reused. */
@@ -62,4 +63,11 @@ export interface Congestion {
   onIdle(initialWindow: number, now: number): void;
   /** Less than half of the window was used for five minutes (RFC 7661 §4.4.3). */
   onUnused(initialWindow: number): void;
+  /** Puts its state into a record, and takes it out again; null where there is more than a record could hold. */
+  readonly parkable: ParkableCongestion | null;
+}
+
+export interface ParkableCongestion {
+  /** For a record or from one; `una` is SND.UNA, `segment` SMSS. */
+  carry(fields: Fields, una: number, segment: number): void;
 }

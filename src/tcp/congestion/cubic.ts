@@ -1,3 +1,4 @@
+import type { Fields } from '../parking/record.ts';
 import type { AckSample } from './congestion.ts';
 import { LossBased } from './loss-based.ts';
 
@@ -93,5 +94,17 @@ export class Cubic extends LossBased {
   override onUnused(initialWindow: number): void {
     super.onUnused(initialWindow);
     this.#epoch = Number.NaN;
+  }
+
+  override carry(fields: Fields, una: number, segment: number): void {
+    super.carry(fields, una, segment);
+    this.#maximum = fields.real(this.#maximum);
+    this.#epoch = fields.real(this.#epoch, Number.NaN);
+    this.#plateau = fields.real(this.#plateau);
+    this.#reno = fields.real(this.#reno);
+    this.#savedMaximum = fields.real(this.#savedMaximum);
+    this.#savedEpoch = fields.real(this.#savedEpoch, Number.NaN);
+    this.#savedPlateau = fields.real(this.#savedPlateau);
+    this.#savedReno = fields.real(this.#savedReno);
   }
 }

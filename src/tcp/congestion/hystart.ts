@@ -1,3 +1,4 @@
+import type { Fields } from '../parking/record.ts';
 import type { AckSample } from './congestion.ts';
 
 /** RFC 9406 §4.3. */
@@ -61,5 +62,17 @@ export class HyStart {
       this.#conservative = true;
       this.#conservativeRounds = 0;
     }
+  }
+
+  /** Its state, for a record or from one; `una` is SND.UNA. */
+  carry(fields: Fields, una: number): void {
+    this.#previousMinimum = fields.real(this.#previousMinimum, Number.POSITIVE_INFINITY);
+    this.#minimum = fields.real(this.#minimum, Number.POSITIVE_INFINITY);
+    this.#samples = fields.count(this.#samples);
+    this.#roundOpen = fields.bit(this.#roundOpen);
+    this.#roundEnd = this.#roundOpen ? fields.int(this.#roundEnd, una) : una;
+    this.#baseline = fields.real(this.#baseline, Number.POSITIVE_INFINITY);
+    this.#conservative = fields.bit(this.#conservative);
+    this.#conservativeRounds = fields.count(this.#conservativeRounds);
   }
 }

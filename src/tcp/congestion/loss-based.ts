@@ -1,3 +1,4 @@
+import type { Fields } from '../parking/record.ts';
 import type { AckSample, Congestion } from './congestion.ts';
 import { HyStart } from './hystart.ts';
 
@@ -100,4 +101,29 @@ export abstract class LossBased implements Congestion {
     this.threshold = Math.max(this.threshold, 0.75 * this.window);
     this.window = Math.min(this.window, Math.max(this.window / 2, initialWindow));
   }
+
+  /** All of it can be put into a record. */
+  get parkable(): this {
+    return this;
+  }
+
+  carry(fields: Fields, una: number, segment: number): void {
+    this.window = fields.real(this.window);
+    this.threshold = fields.real(this.threshold, Number.POSITIVE_INFINITY);
+    this.segment = fields.int(this.segment, segment);
+    this.pipeAck = fields.real(this.pipeAck, Number.POSITIVE_INFINITY);
+    this.#savedWindow = fields.real(this.#savedWindow);
+    this.#savedThreshold = fields.real(this.#savedThreshold, Number.POSITIVE_INFINITY);
+    this.#start = carryStart(this.#start, fields, una);
+    // Mostly what was saved is what goes on.
+    const isSame = fields.bit(this.#savedStart === this.#start);
+    this.#savedStart = isSame ? this.#start : carryStart(this.#savedStart, fields, una);
+  }
+}
+
+function carryStart(start: HyStart | null, fields: Fields, una: number): HyStart | null {
+  if (!fields.bit(start !== null)) return null;
+  const carried = start ?? new HyStart();
+  carried.carry(fields, una);
+  return carried;
 }

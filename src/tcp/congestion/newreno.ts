@@ -1,3 +1,4 @@
+import type { Fields } from '../parking/record.ts';
 import { LossBased } from './loss-based.ts';
 
 /** RFC 8511 §3.1: the share that is kept when a packet is marked. */
@@ -26,5 +27,10 @@ export class NewReno extends LossBased {
 
   protected basis(inFlight: number): number {
     return inFlight;
+  }
+
+  override carry(fields: Fields, una: number, segment: number): void {
+    super.carry(fields, una, segment);
+    this.#acknowledged = fields.real(this.#acknowledged);
   }
 }

@@ -1,4 +1,5 @@
 import type { Moment } from '../../time/index.ts';
+import type { Fields } from '../parking/record.ts';
 import { after, before } from '../sequence.ts';
 import type { RttEstimator } from './rtt.ts';
 
@@ -92,5 +93,15 @@ export class LossProbe {
   /** Another recovery has taken over. */
   forget(): void {
     this.#outstanding = false;
+  }
+
+  /** Its state, for a record or from one; `una` is SND.UNA. */
+  carry(fields: Fields, una: number): void {
+    this.#unanswered = fields.int(this.#unanswered);
+    this.#outstanding = fields.bit(this.#outstanding);
+    this.#repeated = fields.bit(this.#repeated);
+    // Without a probe the number says nothing.
+    this.#end = this.#outstanding ? fields.int(this.#end, una) : una;
+    this.sent = fields.count(this.sent);
   }
 }

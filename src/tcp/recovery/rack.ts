@@ -1,4 +1,5 @@
 import type { Moment } from '../../time/index.ts';
+import type { Fields } from '../parking/record.ts';
 import { after } from '../sequence.ts';
 import type { RttEstimator } from './rtt.ts';
 import type { Delivery, Scoreboard } from './scoreboard.ts';
@@ -94,5 +95,17 @@ export class Rack {
       id = next;
     }
     return 0;
+  }
+
+  /** Its state, for a record or from one; `una` is SND.UNA. */
+  carry(fields: Fields, una: number): void {
+    this.#sentAt = fields.real(this.#sentAt, -1);
+    this.#end = fields.int(this.#end, una);
+    this.#rttMs = fields.real(this.#rttMs);
+    this.reorderingSeen = fields.bit(this.reorderingSeen);
+    this.#multiplier = fields.int(this.#multiplier, 1);
+    this.#persist = fields.int(this.#persist);
+    this.#dsackRound = fields.int(this.#dsackRound);
+    this.#dsackRoundOpen = fields.bit(this.#dsackRoundOpen);
   }
 }

@@ -1,6 +1,7 @@
 import type { Moment } from '../../time/index.ts';
 import type { TcpConfig } from '../config.ts';
 import type { AckSample, Congestion } from '../congestion/congestion.ts';
+import type { Fields } from '../parking/record.ts';
 import { atOrAfter, before, distance } from '../sequence.ts';
 import { countDuplicates, detect, markFirstLost } from './detect.ts';
 import { LOSS_REPAIRED, LossProbe } from './loss-probe.ts';
@@ -431,6 +432,41 @@ export class Recovery {
     this.timeoutAt = NEVER;
     this.probeAt = NEVER;
     this.reorderAt = NEVER;
+  }
+
+  /** Nothing is in flight, lost or awaited, and the algorithm can be put into a record. */
+  get isQuiet(): boolean {
+    if (this.phase !== OPEN || this.scoreboard.count > 0 || this.congestion.parkable === null) return false;
+    return this.timeoutAt === NEVER && this.probeAt === NEVER && this.reorderAt === NEVER;
+  }
+
+  /**
+   * Its state while it is quiet, for a record or from one; `una` is SND.UNA, `segment`
+   * SMSS. What only a recovery looks at begins with the next one.
+   */
+  carry(fields: Fields, una: number, segment: number): void {
+    this.end = fields.int(this.end, una);
+    this.endKnown = fields.bit(this.endKnown);
+    this.backoffs = fields.int(this.backoffs);
+    this.retries = fields.int(this.retries);
+    this.duplicateAcks = fields.count(this.duplicateAcks);
+    this.presumed = fields.count(this.presumed);
+    this.presumable = fields.count(this.presumable);
+    this.firstRetransmitAt = fields.real(this.firstRetransmitAt, NEVER);
+    this.canUndo = fields.bit(this.canUndo);
+    this.undoBytes = fields.real(this.undoBytes);
+    this.undoFloor = fields.int(this.undoFloor, una);
+    this.retransmits = fields.count(this.retransmits);
+    this.bytesRetransmitted = fields.count(this.bytesRetransmitted);
+    this.timeouts = fields.count(this.timeouts);
+    this.fastRecoveries = fields.count(this.fastRecoveries);
+    this.spuriousRecoveries = fields.count(this.spuriousRecoveries);
+    this.duplicateReports = fields.count(this.duplicateReports);
+    this.congestionMarks = fields.count(this.congestionMarks);
+    this.rtt.carry(fields);
+    this.rack.carry(fields, una);
+    this.probe.carry(fields, una);
+    this.congestion.parkable!.carry(fields, una, segment);
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Fields } from '../parking/record.ts';
+
 /** Round-trip time and the retransmission timeout (RFC 6298). Times in ms. */
 export class RttEstimator {
   /** Smoothed RTT; 0 before the first sample. */
@@ -66,9 +68,22 @@ export class RttEstimator {
       this.varianceMs += (Math.abs(this.smoothedMs - r) - this.varianceMs) / 4;
       this.smoothedMs += (r - this.smoothedMs) / 8;
     }
+    this.#timeoutMs = this.#smoothedTimeout();
+  }
+
+  #smoothedTimeout(): number {
     // The floor is put under the variance term, not under the sum: on a long path with little
     // variance the peer's delayed ACK must not be taken for a loss (RFC 6298 §2.4 allows any floor).
     const timeout = this.smoothedMs + Math.max(this.#floorMs, 4 * this.varianceMs);
-    this.#timeoutMs = Math.min(timeout, this.#ceilingMs);
+    return Math.min(timeout, this.#ceilingMs);
+  }
+
+  /** Its state, for a record or from one. */
+  carry(fields: Fields): void {
+    this.smoothedMs = fields.real(this.smoothedMs);
+    this.varianceMs = fields.real(this.varianceMs);
+    this.latestMs = fields.real(this.latestMs, this.smoothedMs);
+    this.minimumMs = fields.real(this.minimumMs, Number.POSITIVE_INFINITY);
+    this.#timeoutMs = fields.real(this.#timeoutMs, this.#smoothedTimeout());
   }
 }
