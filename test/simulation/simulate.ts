@@ -27,6 +27,9 @@ export interface SimulationResult {
   readonly conversations: number;
 }
 
+/** Idle connections are parked at once for most, so that it happens in the middle of everything. */
+const PARK_AFTER_MS = [0, 2000, 1, 0, 20];
+
 /** What the seed stands for. */
 function plan(seed: number, draw: Draw): { world: WorldPlan; ideal: boolean } {
   const ideal = draw.chance(0.08);
@@ -35,7 +38,10 @@ function plan(seed: number, draw: Draw): { world: WorldPlan; ideal: boolean } {
   // Every other seed; no link of IPv6 is narrower than 1280.
   const family = seed % 2 === 0 ? 'IPv4' : 'IPv6';
   const mtus = drawMtus(draw, count).map((mtu) => (family === 'IPv4' ? mtu : Math.max(mtu, 1280)));
-  const hosts = mtus.map((mtu) => ({ line: drawLine(draw, mtu, ideal), tcp: drawTcpOptions(draw) }));
+  const hosts = mtus.map((mtu, i) => ({
+    line: drawLine(draw, mtu, ideal),
+    tcp: { ...drawTcpOptions(draw), parkAfterMs: PARK_AFTER_MS[(seed + i) % PARK_AFTER_MS.length]! },
+  }));
   const queueFrames = ideal ? 4096 : draw.pick([256, 256, 64, 1024]);
   return { world: { seed, family, offloads, queueFrames, hosts }, ideal };
 }

@@ -205,6 +205,9 @@ describe('retransmission (RFC 6298)', () => {
     const peer = new Lab().accepted();
     peer.write(text(5000));
     peer.send('A');
+    // But for the stack's own, after which the connection is parked.
+    expect(peer.lab.timers.pending).toBe(1);
+    peer.lab.advance(peer.lab.layer.config.parkAfterMs + 1);
     expect(peer.lab.timers.pending).toBe(0);
   });
 
