@@ -11,6 +11,8 @@ import {
   TUN_F_CSUM,
   TUN_F_TSO4,
   TUN_F_TSO6,
+  TUN_F_USO4,
+  TUN_F_USO6,
   TUNGETFEATURES,
   TUNGETIFF,
   TUNGETSNDBUF,
@@ -35,6 +37,9 @@ export const LARGEST_SEGMENTED = 14 + 65535;
 const OFFLOADS: Offloads = { checksum: 'partial', segmentation: LARGEST_SEGMENTED };
 const CHECKSUM_ONLY: Offloads = { checksum: 'partial', segmentation: 0 };
 
+type Granted = Pick<TapDevice, 'offloads' | 'datagrams'>;
+const NOTHING: Granted = { offloads: NO_OFFLOADS, datagrams: false };
+
 const UNPRIVILEGED =
   'opening a TAP needs root or CAP_NET_ADMIN, or a device made for this user (ip tuntap add NAME mode tap user USER), or a privileged parent that hands over fd:N';
 
@@ -53,6 +58,8 @@ export interface TapDevice {
   readonly headerSize: number;
   /** What both ends may leave to each other. */
   readonly offloads: Offloads;
+  /** Both ends may also pass several datagrams as one frame. */
+  readonly datagrams: boolean;
   /** Ordinary frames are put together and cut apart on this side. */
   readonly software: boolean;
   /** The kernel holds as much of ours as there is, so no write has to wait. */
@@ -119,11 +126,12 @@ function describe(descriptor: Descriptor, name: string, headers: boolean, option
   if (options.sendBuffer !== undefined) {
     descriptor.ioctl(TUNSETSNDBUF, new Value(options.sendBuffer).bytes, 'TUNSETSNDBUF');
   }
+  const granted = headers ? negotiate(descriptor, wantsKernel(options)) : NOTHING;
   return {
     descriptor,
     name,
     headerSize: headers ? headerSize(descriptor) : 0,
-    offloads: headers ? negotiate(descriptor, wantsKernel(options)) : NO_OFFLOADS,
+    ...granted,
     software: !headers && options.offloads !== false,
     isBoundless: sendBuffer(descriptor) === 0x7fffffff,
     hostMac: hostMac(descriptor),
@@ -153,13 +161,19 @@ function headerSize(descriptor: Descriptor): number {
  * Tells the kernel what it may send us. A descriptor handed over may have
  * offloads on from before, so declining them is said aloud too.
  */
-function negotiate(descriptor: Descriptor, wanted: boolean): Offloads {
+function negotiate(descriptor: Descriptor, wanted: boolean): Granted {
   if (wanted) {
-    if (descriptor.tryIoctlValue(TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) >= 0) return OFFLOADS;
-    if (descriptor.tryIoctlValue(TUNSETOFFLOAD, TUN_F_CSUM) >= 0) return CHECKSUM_ONLY;
+    const all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    if (descriptor.tryIoctlValue(TUNSETOFFLOAD, all | TUN_F_USO4 | TUN_F_USO6) >= 0) {
+      return { offloads: OFFLOADS, datagrams: true };
+    }
+    if (descriptor.tryIoctlValue(TUNSETOFFLOAD, all) >= 0) return { offloads: OFFLOADS, datagrams: false };
+    if (descriptor.tryIoctlValue(TUNSETOFFLOAD, TUN_F_CSUM) >= 0) {
+      return { offloads: CHECKSUM_ONLY, datagrams: false };
+    }
   }
   descriptor.tryIoctlValue(TUNSETOFFLOAD, 0);
-  return NO_OFFLOADS;
+  return NOTHING;
 }
 
 /** Asked of the descriptor, so it is right even for a device in another network namespace. */

@@ -26,12 +26,15 @@ import {
 } from '../netif.ts';
 import { MOST_HEADERS, Segmenter } from '../segmenter.ts';
 import { IN_SOFTWARE } from '../software.ts';
+import { DatagramCutter, HeldDatagrams } from './datagrams.ts';
 import * as vnet from './vnet-header.ts';
 
 /** An 802.1Q tag may stand in the Ethernet header. */
 const VLAN_TAG = 4;
 const ETHERTYPE_VLAN = 0x8100;
 const ETHERTYPE_IPV6 = 0x86dd;
+const UDP_CHECKSUM = 6;
+const UDP_HEADER = 8;
 
 /** Frames that nobody keeps reuse the front of it; small, since memory that is kept costs page faults. */
 const SLAB = 256 * 1024;
@@ -70,6 +73,8 @@ export interface TapNetifOptions {
   /** Bytes of the virtio-net header before each frame; 0 for none, else at least 10. */
   readonly headerSize: number;
   readonly offloads: Offloads;
+  /** Datagrams of one size are passed to the kernel as one frame. */
+  readonly datagrams?: boolean;
   /** Without headers and offloads: frames are put together and cut apart here. */
   readonly software?: boolean;
   /** With `software`: what is cut apart is written in batches where the port can. */
@@ -115,9 +120,21 @@ export class TapNetif implements Netif {
   #slab: NativeMemory;
   #position = 0;
   readonly #received: Frame;
+  /** What was parsed last is several datagrams. */
+  #isDatagrams = false;
 
   readonly #area: NativeMemory;
   readonly #frame: Frame;
+  /** Datagrams that wait for more of their kind, where the device takes such; in memory of their own. */
+  readonly #held: HeldDatagrams | null = null;
+  readonly #heldArea: NativeMemory | null = null;
+  #heldIsDue = false;
+  readonly #sendHeld = (): void => {
+    this.#heldIsDue = false;
+    this.#writeHeld();
+  };
+  readonly #cutter = new DatagramCutter();
+
   /** Bytes of the frame that was reserved last. */
   #reserved = 0;
   /** Bytes in the transmit area, header included, that the kernel had no room for, and where they begin. */
@@ -155,6 +172,11 @@ export class TapNetif implements Netif {
     this.#area = offloads.checksum === 'none' ? locate(allocateSummable(areaSize)) : allocateNative(areaSize);
     this.#area.bytes.fill(0, 0, headerSize);
     this.#frame = new Frame(this.#area.bytes);
+    if (options.datagrams === true) {
+      this.#heldArea = allocateNative(areaSize);
+      this.#heldArea.bytes.fill(0, 0, headerSize);
+      this.#held = new HeldDatagrams(this.#heldArea.bytes, headerSize);
+    }
   }
 
   /** @throws NetError `EINVAL` the second time, `ENETDOWN` after `close` */
@@ -213,8 +235,41 @@ export class TapNetif implements Netif {
       }
       completeChecksum(frame, this.#reserved);
     }
+    if (this.#held !== null && this.#hold(this.#held, frame)) return;
     if (this.#headerSize !== 0) this.#writeHeader(frame);
     this.#write(0, this.#headerSize + this.#reserved);
+  }
+
+  /** Whether the frame waits for more datagrams of its kind. What waits already goes first if not. */
+  #hold(held: HeldDatagrams, frame: Frame): boolean {
+    const { bytes } = this.#area;
+    const end = this.#headerSize + this.#reserved;
+    const isDatagram = frame.checksum === CHECKSUM_PARTIAL && frame.checksumOffset === UDP_CHECKSUM;
+    if (!isDatagram || !held.add(bytes, this.#headerSize, end)) {
+      this.#writeHeld();
+      if (!isDatagram || !held.add(bytes, this.#headerSize, end)) return false;
+    }
+    if (held.isFull) {
+      this.#writeHeld();
+    } else if (!this.#heldIsDue) {
+      // Behind all that the present turn's promises have to send.
+      this.#heldIsDue = true;
+      process.nextTick(this.#sendHeld);
+    }
+    return true;
+  }
+
+  #writeHeld(): void {
+    const held = this.#held;
+    if (held === null || held.count === 0 || this.#closed) return;
+    const { bytes } = this.#heldArea!;
+    const { count, checksumStart } = held;
+    held.finish();
+    vnet.writePartial(bytes, 0, checksumStart, UDP_CHECKSUM);
+    if (count > 1) vnet.addSegmentation(bytes, 0, vnet.GSO_UDP, checksumStart + UDP_HEADER, held.size);
+    held.clear();
+    const written = this.#port.write(this.#heldArea!, 0, held.end);
+    this.#countWritten(written, this.#headerSize, count);
   }
 
   /** Cuts and sends as far as the kernel has room. */
@@ -248,11 +303,14 @@ export class TapNetif implements Netif {
     }
   }
 
-  /** Nothing waits for it: `commit` has written. */
-  flush(): void {}
+  /** Only datagrams wait for it: else `commit` has written. */
+  flush(): void {
+    this.#writeHeld();
+  }
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#writeHeld();
     if (this.#pending !== 0) {
       this.#writeWaiting();
       if (this.#pending !== 0) this.counters.txDropped++;
@@ -280,10 +338,39 @@ export class TapNetif implements Netif {
       }
       frames++;
       bytes += count;
-      if (this.#parse(this.#position, count)) handler.receive(this.#received);
+      const isSound = this.#parse(this.#position, count);
+      if (isSound && this.#isDatagrams) {
+        this.#receiveDatagrams(this.#cutter, this.#position + count, handler);
+        continue;
+      }
+      if (isSound) handler.receive(this.#received);
       if (this.#received.retained) this.#position = alignUp(this.#position + count);
     }
     if (frames > 0 && !this.#closed) handler.flush();
+  }
+
+  /** Shows one after the other; from the first that is kept on, each in a place of its own. */
+  #receiveDatagrams(cutter: DatagramCutter, end: number, handler: NetifHandler): void {
+    const frame = this.#received;
+    if (!cutter.begin(frame)) {
+      this.counters.rxErrors++;
+      return;
+    }
+    this.counters.rxFrames--;
+    let isKept = false;
+    while (cutter.hasMore && !this.#closed) {
+      this.counters.rxFrames++;
+      if (isKept) {
+        const at = this.#roomForOne();
+        cutter.nextApart(frame, this.#slab.bytes, at);
+      } else {
+        cutter.next(frame);
+      }
+      handler.receive(frame);
+      if (!frame.retained) continue;
+      this.#position = alignUp(isKept ? frame.end : end);
+      isKept = true;
+    }
   }
 
   /** As {@link #readBatch}, with segments of one connection put together. */
@@ -419,8 +506,10 @@ export class TapNetif implements Netif {
       frame.checksum = CHECKSUM_VERIFIED;
     }
     const type = vnet.gsoType(bytes, at);
+    this.#isDatagrams = type === vnet.GSO_UDP;
     if (type === vnet.GSO_NONE) return true;
     frame.segmentSize = vnet.gsoSize(bytes, at);
+    if (this.#isDatagrams) return frame.segmentSize !== 0;
     return (type === vnet.GSO_TCPV4 || type === vnet.GSO_TCPV6) && frame.segmentSize !== 0;
   }
 
@@ -450,14 +539,17 @@ export class TapNetif implements Netif {
     }
   }
 
-  /** @param count bytes that went, or a negative error number */
-  #countWritten(count: number, headerSize: number): void {
+  /**
+   * @param count bytes that went, or a negative error number
+   * @param frames in them
+   */
+  #countWritten(count: number, headerSize: number, frames = 1): void {
     const { counters } = this;
     if (count >= 0) {
-      counters.txFrames++;
+      counters.txFrames += frames;
       counters.txBytes += count - headerSize;
     } else if (count === -Errno.EIO || isRetry(count)) {
-      counters.txDropped++;
+      counters.txDropped += frames;
     } else {
       // A device that is gone shows in the watch too, which ends the netif from there.
       counters.txErrors++;

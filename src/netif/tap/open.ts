@@ -32,6 +32,8 @@ export function openTap(options: TapOptions = {}): TapNetif {
       mtu: configure(device, hostAddress, options),
       headerSize: device.headerSize,
       offloads: device.offloads,
+      // What is held back cannot wait for room.
+      datagrams: device.datagrams && device.isBoundless,
       software: device.software,
       batchWrites: device.isBoundless && options.ioUring !== false,
       ...(options.batchFrames === undefined ? {} : { batchFrames: options.batchFrames }),

@@ -17,6 +17,8 @@ export const DATA_VALID = 2;
 export const GSO_NONE = 0;
 export const GSO_TCPV4 = 1;
 export const GSO_TCPV6 = 4;
+/** Datagrams of one size, of either family. */
+export const GSO_UDP = 5;
 /** `gso_type`, a bit on top: the first segment may carry CWR (RFC 3168). */
 export const GSO_ECN = 0x80;
 
@@ -65,8 +67,8 @@ export function writePartial(bytes: Uint8Array, at: number, start: number, offse
 /**
  * Makes what {@link writePartial} wrote a frame of several segments.
  *
- * @param type `GSO_TCPV4` or `GSO_TCPV6`
- * @param headerLength bytes of all headers, Ethernet to TCP with options, that each segment repeats
+ * @param type `GSO_TCPV4`, `GSO_TCPV6` or `GSO_UDP`
+ * @param headerLength bytes of all headers, Ethernet to TCP with options or UDP, that each segment repeats
  * @param size payload bytes per segment
  */
 export function addSegmentation(
