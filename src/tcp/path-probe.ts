@@ -10,6 +10,10 @@ const RAISE_MS = 600_000;
 const EXACT = 16;
 /** Consecutive timeouts of full-sized segments that mean a black hole (RFC 4821 §7.7). */
 const TIMEOUTS = 2;
+/** The same where such segments got through before: rather it is a bad time of the path. */
+const TIMEOUTS_AFTER_SUCCESS = 4;
+/** RFC 8899 §5.1.2, MAX_PROBES: how often a size is tried that has worked before. */
+const MOST_PROBES = 3;
 
 /**
  * Packetization-layer path MTU discovery (RFC 4821, RFC 8899) for paths that
@@ -27,27 +31,35 @@ export class PathProbe {
   #start = 0;
   #end = 0;
   #outstanding = false;
+  /** How often the full size may be lost yet before it is believed to fail. */
+  #chances: number;
 
-  /** Null unless `timeouts` in a row of segments of `mtu` bytes say that the path swallows them. */
-  static suspect(timeouts: number, mtu: number, now: number): PathProbe | null {
-    if (timeouts < TIMEOUTS) return null;
+  /**
+   * Null unless `timeouts` in a row of segments of `mtu` bytes say that the path swallows them.
+   * `hasWorked`: segments of that size got through earlier. Then it takes more to believe it, and
+   * the full size is tried first, and as soon as anything gets through.
+   */
+  static suspect(timeouts: number, mtu: number, hasWorked: boolean, now: number): PathProbe | null {
+    if (timeouts < (hasWorked ? TIMEOUTS_AFTER_SUCCESS : TIMEOUTS)) return null;
     const smaller = FALLBACKS.find((size) => size < mtu);
-    return smaller === undefined ? null : new PathProbe(smaller, mtu, now);
+    return smaller === undefined ? null : new PathProbe(smaller, mtu, hasWorked, now);
   }
 
-  private constructor(mtu: number, fails: number, now: number) {
+  private constructor(mtu: number, full: number, hasWorked: boolean, now: number) {
     this.mtu = mtu;
-    this.#fails = fails;
-    this.#nextAt = now + VERIFY_MS;
+    this.#fails = hasWorked ? full + 1 : full;
+    this.#chances = hasWorked ? MOST_PROBES : 0;
+    this.#nextAt = hasWorked ? now : now + VERIFY_MS;
   }
 
   /** More timeouts: that size is too large as well. False if there is none smaller. */
   lower(now: number): boolean {
     const smaller = FALLBACKS.find((size) => size < this.mtu);
     if (smaller === undefined) return false;
-    this.#fails = this.mtu;
+    if (this.#chances === 0) this.#fails = this.mtu;
     this.mtu = smaller;
     this.#outstanding = false;
+    if (this.#chances > 0) return true;
     // It worked at none of the larger sizes; search from here once data flows again.
     this.#nextAt = now + VERIFY_MS;
     return true;
@@ -79,6 +91,7 @@ export class PathProbe {
   acknowledged(una: number, now: number): boolean {
     if (!this.#outstanding || !atOrAfter(una, this.#end)) return false;
     this.#outstanding = false;
+    this.#chances = 0;
     this.mtu = this.#size;
     this.#nextAt = now;
     return true;
@@ -88,6 +101,7 @@ export class PathProbe {
   repeated(sequence: number, now: number): void {
     if (!this.#outstanding || sequence !== this.#start) return;
     this.#outstanding = false;
+    if (this.#chances > 0 && --this.#chances > 0) return;
     this.#fails = this.#size;
     this.#nextAt = now;
   }

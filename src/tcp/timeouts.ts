@@ -4,6 +4,7 @@ import { GIVE_UP, type KeepAlive, PROBE } from './keepalive.ts';
 import { PathProbe } from './path-probe.ts';
 import { sendLossProbe } from './repair.ts';
 import { sizeSegments } from './segment-size.ts';
+import type { Sender } from './sender.ts';
 import { advance, distance } from './sequence.ts';
 import * as states from './state.ts';
 import { trace } from './trace.ts';
@@ -113,12 +114,20 @@ function suspectPath(connection: Connection, now: number): void {
   // The head timed out `retries` times before this one; a back-off may be left from an earlier loss (Karn).
   if (first < 0 || distance(pool.end[first]!, pool.sequence[first]!) < sender.segment) return;
   if (sender.pathProbe === null) {
-    sender.pathProbe = PathProbe.suspect(recovery.retries + 1, path.mtu, now);
+    sender.pathProbe = PathProbe.suspect(recovery.retries + 1, path.mtu, hasCarriedFull(sender), now);
     if (sender.pathProbe === null) return;
   } else if (recovery.retries === 0 || !sender.pathProbe.lower(now)) {
     return;
   }
   sizeSegments(connection);
+}
+
+/**
+ * Whether segments of full size got through before. There is no count of them; what was sent was mostly that
+ * large, and some of it is acknowledged.
+ */
+function hasCarriedFull({ segment, segmentsSent, bytesSent, bytesAcknowledged }: Sender): boolean {
+  return bytesAcknowledged > 10 * segment && bytesSent > 0.5 * segmentsSent * segment;
 }
 
 function onPersistTimeout(connection: Connection): void {
