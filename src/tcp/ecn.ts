@@ -1,7 +1,7 @@
 import type { TcpConfig } from './config.ts';
 import type { Fields } from './parking/record.ts';
 import type { Segment } from './segment.ts';
-import { before } from './sequence.ts';
+import { atOrBefore } from './sequence.ts';
 import { ACK, CWR, ECE, SYN } from './wire.ts';
 
 const BOTH = ECE | CWR;
@@ -14,7 +14,7 @@ export class EcnState {
   #echo = false;
   /** We have reduced because of a mark, and the next new data says so. */
   #reducedPending = false;
-  /** Marks in ACKs up to here belong to the reduction that was made. */
+  /** Marks in ACKs up to here, and at it, belong to the reduction that was made. */
   #reducedUntil = 0;
 
   begin(initial: number): void {
@@ -60,7 +60,10 @@ export class EcnState {
   /** Whether an ACK is the first to tell of a mark in this window of data: reduce (RFC 3168 §6.1.2). */
   mustReduce(segment: Segment, sendNext: number): boolean {
     if (!this.agreed || (segment.flags & ECE) === 0 || segment.hasSyn) return false;
-    if (before(segment.acknowledgment, this.#reducedUntil)) return false;
+    // An ACK of all that was in flight then comes before the peer can have seen our CWR. (After 2^31 bytes
+    // the point would lie ahead again.)
+    const isWithin = atOrBefore(segment.acknowledgment, this.#reducedUntil);
+    if (isWithin && atOrBefore(this.#reducedUntil, sendNext)) return false;
     this.#reducedUntil = sendNext;
     this.#reducedPending = true;
     return true;
