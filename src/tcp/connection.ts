@@ -223,9 +223,10 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
   // ---------------------------------------------------------------- segments
 
   receive(segment: Segment): void {
-    this.lastReceivedAt = this.host.now;
+    const { awake } = this;
+    awake.lastReceivedAt = this.host.now;
+    awake.receiver.segmentsReceived++;
     this.keepAlive?.heard();
-    this.receiver.segmentsReceived++;
     receiveSegment(this, segment);
     if (this.state !== states.CLOSED) this.host.schedule(this);
   }
@@ -288,30 +289,29 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
   }
 
   emit(flags: number, sequence: number, offset: number, length: number): boolean {
-    const { receiver, path } = this;
-    const { timestamps } = this;
-    const blocks = this.selective ? receiver.sackBlocks(timestamps) : 0;
+    const { awake, path } = this;
+    const { receiver, sender, ecn, timestamps } = awake;
+    const blocks = awake.selective ? receiver.sackBlocks(timestamps) : 0;
     const header = HEADER + (timestamps ? options.TIMESTAMPS_LENGTH : 0) + options.sackLength(blocks);
     const frame = path.reserve(PROTOCOL_TCP, header + length);
     if (frame === null) return false;
-    const window = receiver.advertise(this.scaling);
+    const window = receiver.advertise(awake.scaling);
     // Only data that is new carries ECT (RFC 3168 §6.1.5), and no window probe does (§6.1.6).
-    const isNew =
-      length > 0 && sequence === this.sender.next && length <= this.sender.window - this.sender.outstanding;
-    const marked = flags | this.ecn.flags(isNew);
+    const isNew = length > 0 && sequence === sender.next && length <= sender.window - sender.outstanding;
+    const marked = flags | ecn.flags(isNew);
     writeHeader(frame, this.localPort, this.remotePort, sequence, receiver.next, header, marked, window);
     let at = frame.start + HEADER;
     if (timestamps)
       at = options.writeTimestamps(frame.bytes, at, this.timestampNow, receiver.timestampRecent);
     if (blocks > 0) at = receiver.writeSack(frame.bytes, at, blocks);
     if (length > 0) {
-      this.sender.queue.copyTo(frame.bytes, at, offset, length);
+      sender.queue.copyTo(frame.bytes, at, offset, length);
       // A probe of the path is one packet, however large.
-      if (length > this.sender.segment && length !== this.sender.pathProbeLength) {
-        frame.segmentSize = this.sender.segment;
+      if (length > sender.segment && length !== sender.pathProbeLength) {
+        frame.segmentSize = sender.segment;
       }
     }
-    finish(path, frame, this.ecn.agreed && isNew ? ECN_CAPABLE : undefined);
+    finish(path, frame, ecn.agreed && isNew ? ECN_CAPABLE : undefined);
     if (length > 0) trace(this, isNew ? 'send' : 'retransmit', sequence, length);
     receiver.acknowledged(length > 0);
     this.host.counters.outSegs++;

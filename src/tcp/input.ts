@@ -81,8 +81,9 @@ function afterSyn(segment: Segment): Segment {
 
 /** PAWS (RFC 7323 §5.3) and the rule that timestamps, once agreed on, are in every segment (§3.2). */
 function isTimely(connection: Connection, segment: Segment): boolean {
-  if (!connection.timestamps || segment.hasRst) return true;
-  const { receiver, host } = connection;
+  const { awake, host } = connection;
+  const { receiver } = awake;
+  if (!awake.timestamps || segment.hasRst) return true;
   const { hasTimestamps, timestampValue } = segment.options;
   if (!hasTimestamps) {
     host.counters.timestampMissing++;
@@ -174,8 +175,9 @@ function isKeepAlive(connection: Connection, segment: Segment): boolean {
 
 /** RFC 7323 §4.3; after the ACK was found good, or a forged segment could make PAWS drop the genuine ones. */
 function noteTimestamp(connection: Connection, segment: Segment): void {
-  const { receiver, host } = connection;
-  if (!connection.timestamps || !segment.options.hasTimestamps) return;
+  const { awake, host } = connection;
+  const { receiver } = awake;
+  if (!awake.timestamps || !segment.options.hasTimestamps) return;
   const value = segment.options.timestampValue;
   if (before(value, receiver.timestampRecent)) {
     if (host.now - receiver.timestampRecentAt <= TIMESTAMP_LIFETIME_MS) return;
@@ -243,7 +245,7 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     host,
   );
   if (sender.una !== previous) {
-    connection.waitingSince = host.now;
+    connection.awake.waitingSince = host.now;
     connection.path.confirm();
     if (sender.pathProbe?.acknowledged(sender.una, host.now)) sizeSegments(connection);
   }

@@ -7,23 +7,24 @@ import { HEADER } from './wire.ts';
 
 /** Payload bytes per segment, after the path MTU, the peer's MSS and the options that go with data now. */
 export function sizeSegments(connection: Connection): void {
-  const { path, receiver, sender } = connection;
+  const { path, awake } = connection;
+  const { receiver, sender } = awake;
   const optionBytes =
-    (connection.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
-    (connection.selective ? options.sackLength(receiver.sackBlocks(connection.timestamps)) : 0);
+    (awake.timestamps ? options.TIMESTAMPS_LENGTH : 0) +
+    (awake.selective ? options.sackLength(receiver.sackBlocks(awake.timestamps)) : 0);
   const { pathProbe } = sender;
   const mtu = connection.pathMtu;
   if (pathProbe !== null) {
     // Whatever the path takes, the peer takes no more than it announced.
-    const allowed = Math.min(connection.peerMss, connection.config.maxSegment) + path.headerLength + HEADER;
+    const allowed = Math.min(awake.peerMss, connection.config.maxSegment) + path.headerLength + HEADER;
     const wanted = pathProbe.wanted(Math.min(path.mtu, allowed), connection.host.now);
     sender.pathProbeLength = wanted === 0 ? 0 : wanted - path.headerLength - HEADER - optionBytes;
   }
-  if (mtu === connection.sizedMtu && optionBytes === connection.sizedOptions) return;
-  const hasShrunk = mtu < connection.sizedMtu;
-  connection.sizedMtu = mtu;
-  connection.sizedOptions = optionBytes;
-  const most = Math.min(connection.peerMss, mtu - path.headerLength - HEADER, connection.config.maxSegment);
+  if (mtu === awake.sizedMtu && optionBytes === awake.sizedOptions) return;
+  const hasShrunk = mtu < awake.sizedMtu;
+  awake.sizedMtu = mtu;
+  awake.sizedOptions = optionBytes;
+  const most = Math.min(awake.peerMss, mtu - path.headerLength - HEADER, connection.config.maxSegment);
   sender.segment = Math.max(1, most - optionBytes);
   sender.congestion.segment = sender.segment;
   const { segmentation } = path.transmit;

@@ -14,7 +14,8 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** Arms the connection's timer for the nearest of its deadlines; cancels it if there is none. */
 export function armNearest(connection: Connection): void {
-  const { sender, receiver, keepAlive, userTimeoutMs } = connection;
+  const { awake, keepAlive } = connection;
+  const { sender, receiver, userTimeoutMs } = awake;
   const { timeoutAt, probeAt, reorderAt } = sender.recovery;
   // Compared one by one: a function that takes or returns a fraction costs an object for each.
   let at = timeoutAt;
@@ -23,9 +24,9 @@ export function armNearest(connection: Connection): void {
   if (sender.persistAt < at) at = sender.persistAt;
   if (sender.pacedUntil < at) at = sender.pacedUntil;
   if (receiver.ackDeadline < at) at = receiver.ackDeadline;
-  if (connection.finTimeoutAt < at) at = connection.finTimeoutAt;
+  if (awake.finTimeoutAt < at) at = awake.finTimeoutAt;
   if (keepAlive !== null && keepAlive.at < at) at = keepAlive.at;
-  if (userTimeoutMs > 0 && !sender.drained) at = Math.min(at, connection.waitingSince + userTimeoutMs);
+  if (userTimeoutMs > 0 && !sender.drained) at = Math.min(at, awake.waitingSince + userTimeoutMs);
   if (at === NEVER) connection.disarm();
   else connection.timer.arm(at);
   // Nothing is under way, as far as time has to do with it.

@@ -41,8 +41,8 @@ export abstract class ParkableConnection implements Parkable, TimerOwner {
     return this.#working === null;
   }
 
-  /** The state, of a connection that is awake from now on. */
-  protected get awake(): WorkingState {
+  /** The state, of a connection that is awake from now on; once per function where packets come by. */
+  get awake(): WorkingState {
     return this.#working ?? this.#wake();
   }
 
