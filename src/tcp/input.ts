@@ -224,8 +224,9 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     if (!isEarly) return true;
   }
   // RFC 5961 §5.2: an ACK far below what was ever in flight, or of what was never sent, is a guess.
+  // Of bare ones the path may hold back hundreds and let them go at once: they are answered now and then.
   if (distance(sender.una, ack) > sender.maxWindow || after(ack, sender.ackLimit)) {
-    challenge(connection);
+    if (segment.length > 0 || connection.mayAnswerBare()) challenge(connection);
     return false;
   }
   if (after(sender.una, ack)) {
