@@ -7,7 +7,6 @@ import { SeededRandom, VirtualClock } from '../../src/time/index.ts';
 import { Bridge } from '../loss/bridge.ts';
 import { bandwidthDelayBytes, impairments, type PathImpairments, queueBytes } from '../loss/cell.ts';
 import {
-  clockFor,
   type KernelController,
   linuxStation,
   type Player,
@@ -17,6 +16,7 @@ import {
   send,
   station,
 } from '../loss/linux.ts';
+import { PreciseClock } from '../loss/precise-clock.ts';
 import { BUFFER, type Controller, Drain, sendWithoutEnd } from '../loss/simulate.ts';
 
 /** A hub that joins stations to one side of a bridge: in no one's way. */
@@ -109,7 +109,9 @@ export interface MeasureOptions {
 /** Two flows, each ours or the kernel's, to two readers in another namespace, in real time. */
 export async function measureShares(options: MeasureOptions): Promise<Shares> {
   const { contenders, rttMs, queueBdp, seconds, seed, laterMs } = options;
-  const clock = clockFor(rttMs);
+  // With frames that leave and arrive a millisecond's worth at a time, the flow that is in this process would
+  // come first to every place that falls free in the queue, before what the device has for us to read.
+  const clock = new PreciseClock();
   const hub = new Switch({ clock, queueFrames: HUB_FRAMES });
   const path = pathOf(rttMs, queueBdp);
   const senders = [

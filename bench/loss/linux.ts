@@ -102,8 +102,8 @@ export function station(player: Player, clock: Clock, address: string): Promise<
 /** From this RTT on, the millisecond that a timer may be late does not matter, and the processor may rest. */
 const COARSE_RTT_MS = 20;
 
-/** The time of a bench whose paths have round trips of `rttMs`. */
-export function clockFor(rttMs: number): Clock {
+/** The time of a transfer that has paths with round trips of `rttMs` to itself. */
+function clockFor(rttMs: number): Clock {
   return rttMs >= COARSE_RTT_MS ? new RealClock() : new PreciseClock();
 }
 

@@ -25,6 +25,8 @@ export interface ObserverOptions {
   readonly receiveBuffer: number;
   /** It may answer SYNs with cookies. */
   readonly cookies: boolean;
+  /** Whether it has dropped packets that waited for a neighbour. */
+  hasDropped(): boolean;
   /** Who has which address on this link: an ARP packet that says otherwise was damaged, which a frame check sequence would show. */
   readonly stations: ReadonlyMap<number, MacAddress>;
   /** Share of `reserve` calls that are answered with null, as by a device that is full. */
@@ -110,8 +112,7 @@ export class Observer implements Netif {
     const key = `${remote}:${remotePort}:${localPort}`;
     let audit = this.#audits.get(key);
     if (audit === undefined) {
-      const { mtu, receiveBuffer, cookies } = this.#options;
-      audit = new TcpAudit({ mtu, receiveBuffer, cookies });
+      audit = new TcpAudit(this.#options);
       this.#audits.set(key, audit);
     }
     return audit;

@@ -101,6 +101,11 @@ export class World {
         mtu: line.mtu,
         receiveBuffer: tcp.receiveBuffer ?? 4 << 20,
         cookies: usesCookies(tcp),
+        hasDropped: () =>
+          stack.network.interfaces.some(
+            ({ arp, ipv6 }) =>
+              arp.counters.queueDrops > 0 || (ipv6 !== null && ipv6.ndp.counters.queueDrops > 0),
+          ),
         stations,
         stalls: line.stalls,
         draw: new Draw(random),
@@ -109,7 +114,7 @@ export class World {
       if (sink !== undefined) netif = capture(netif, sink, { clock, collectMs: 1e9 });
       const text = this.address(i + 1);
       const stalls = new StallWatch((problem) => journal.violation(`host ${i + 1}: ${problem}`));
-      const stack = new DirectStack({
+      const stack: DirectStack = new DirectStack({
         netif,
         ipv4: `${IpAddress.ipv4(address)}/24`,
         // Asked for at once, as IPv4's are.
