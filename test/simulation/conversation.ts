@@ -53,7 +53,7 @@ export class Conversation {
   client: Side | null = null;
   server: Side | null = null;
   readonly #world: World;
-  #startedAt = 0;
+  #startedAt = Number.POSITIVE_INFINITY;
   readonly #claim: { accept: ((flow: Flow) => void) | null } = { accept: null };
 
   constructor(world: World, options: ConversationOptions) {
@@ -129,9 +129,18 @@ export class Conversation {
     const { hosts, clock } = this.#world;
     const lossy = hosts[options.client]!.lossy || hosts[options.server]!.lossy;
     if (!lossy) return false;
-    // Three requests a second apart have to be lost, or all SYNs of a minute and more.
+    // Three requests a second apart have to be lost, the first of them maybe for another of the two hosts'
+    // conversations, or all SYNs of a minute and more.
+    if (code === 'EHOSTUNREACH') {
+      const ends = [options.client, options.server];
+      return this.#world.conversations.some(
+        (other) =>
+          ends.includes(other.options.client) &&
+          ends.includes(other.options.server) &&
+          clock.now() - other.#startedAt >= 2900,
+      );
+    }
     const elapsed = clock.now() - this.#startedAt;
-    if (code === 'EHOSTUNREACH') return elapsed >= 2900;
     return code === 'ETIMEDOUT' && elapsed >= synPatienceMs(hosts[options.client]!.plan.tcp) - 1;
   }
 
