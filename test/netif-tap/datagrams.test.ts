@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
 import { Errno, type NativeMemory, type Readiness } from '../../src/native/index.ts';
 import { CHECKSUM_PARTIAL, type Frame } from '../../src/netif/netif.ts';
-import { TapNetif, type TapPort } from '../../src/netif/tap/netif.ts';
+import { TapNetif } from '../../src/netif/tap/netif.ts';
+import type { TapPort } from '../../src/netif/tap/port.ts';
 import { internetChecksum } from '../support/packets.ts';
 
 const HEADER = 10;

@@ -10,7 +10,8 @@ import {
   type NetifHandler,
   NO_OFFLOADS,
 } from '../../src/netif/netif.ts';
-import { TapNetif, type TapNetifOptions, type TapPort } from '../../src/netif/tap/netif.ts';
+import { TapNetif, type TapNetifOptions } from '../../src/netif/tap/netif.ts';
+import type { TapPort } from '../../src/netif/tap/port.ts';
 
 const SEGMENTED = 65549;
 const ALL = { checksum: 'partial', segmentation: SEGMENTED } as const;

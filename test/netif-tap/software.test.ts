@@ -8,7 +8,8 @@ import {
   type Frame,
   NO_OFFLOADS,
 } from '../../src/netif/netif.ts';
-import { TapNetif, type TapPort } from '../../src/netif/tap/netif.ts';
+import { TapNetif } from '../../src/netif/tap/netif.ts';
+import type { TapPort } from '../../src/netif/tap/port.ts';
 import { internetChecksum } from '../support/packets.ts';
 import {
   ACK,

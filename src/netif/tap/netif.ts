@@ -8,14 +8,12 @@ import {
   isRetry,
   locate,
   type NativeMemory,
-  type Readiness,
   systemError,
 } from '../../native/index.ts';
 import { Coalescer } from '../coalesce.ts';
 import { completeChecksum } from '../complete.ts';
 import {
   CHECKSUM_PARTIAL,
-  CHECKSUM_VERIFIED,
   ETHERNET_HEADER,
   Frame,
   type Netif,
@@ -26,7 +24,9 @@ import {
 } from '../netif.ts';
 import { MOST_HEADERS, Segmenter } from '../segmenter.ts';
 import { IN_SOFTWARE } from '../software.ts';
-import { DatagramCutter, HeldDatagrams } from './datagrams.ts';
+import { HeldDatagrams } from './datagrams.ts';
+import type { TapPort } from './port.ts';
+import { TapReceiver } from './receiver.ts';
 import * as vnet from './vnet-header.ts';
 
 /** An 802.1Q tag may stand in the Ethernet header. */
@@ -36,34 +36,12 @@ const ETHERTYPE_IPV6 = 0x86dd;
 const UDP_CHECKSUM = 6;
 const UDP_HEADER = 8;
 
-/** Frames that nobody keeps reuse the front of it; small, since memory that is kept costs page faults. */
-const SLAB = 256 * 1024;
-
-/** Payloads that are kept begin on their own cache line. */
-const ALIGNMENT = 64;
-
-/**
- * Bytes read before a flush: with frames of 64 KiB, 64 of them would be several
- * windows, and the sender would wait for the acknowledgement of the first.
- */
-const BATCH_BYTES = 256 * 1024;
-
 const DEFAULT_BATCH_FRAMES = 64;
 /** Where they are put together, many make few. */
 const COALESCED_BATCH_FRAMES = 128;
 
 /** Frames written in one call, where a device is written to in batches; a power of two. */
 const BATCH_WRITES = 64;
-
-/** The descriptor, as far as frames go through it: results are counts or negative error numbers. */
-export interface TapPort {
-  read(memory: NativeMemory, offset: number, length: number): number;
-  write(memory: NativeMemory, offset: number, length: number): number;
-  /** For batches of writes, where there is such a thing. */
-  gather?(count: number, slotSize: number): GatherRing | null;
-  watch(readiness: Readiness): { setWritable(wanted: boolean): void; unref(): void; close(): void };
-  close(): void;
-}
 
 export interface TapNetifOptions {
   readonly port: TapPort;
@@ -105,23 +83,14 @@ export class TapNetif implements Netif {
 
   readonly #port: TapPort;
   readonly #headerSize: number;
-  readonly #batchFrames: number;
-  readonly #coalescer: Coalescer | null;
   readonly #segmenter: Segmenter | null;
   /** Opened when there is something to write through it; null where there can be none. */
   #ring: GatherRing | null | undefined;
   #ringView: DataView = new DataView(new ArrayBuffer(0));
 
-  /** Longest frame that we take, and bytes of a read: one more shows that a frame was cut. */
-  readonly #longest: number;
+  readonly #receiver: TapReceiver;
   /** Longest frame that the stack may hand us. */
   readonly #longestOut: number;
-  readonly #readSize: number;
-  #slab: NativeMemory;
-  #position = 0;
-  readonly #received: Frame;
-  /** What was parsed last is several datagrams. */
-  #isDatagrams = false;
 
   readonly #area: NativeMemory;
   readonly #frame: Frame;
@@ -133,7 +102,6 @@ export class TapNetif implements Netif {
     this.#heldIsDue = false;
     this.#writeHeld();
   };
-  readonly #cutter = new DatagramCutter();
 
   /** Bytes of the frame that was reserved last. */
   #reserved = 0;
@@ -156,17 +124,20 @@ export class TapNetif implements Netif {
     this.mtu = mtu;
     this.transmit = software ? IN_SOFTWARE.transmit : offloads;
     this.receive = software ? IN_SOFTWARE.receive : offloads;
-    this.#coalescer = software ? new Coalescer() : null;
     this.#segmenter = software ? new Segmenter() : null;
     this.#ring = options.batchWrites === true ? undefined : null;
     this.#port = port;
     this.#headerSize = headerSize;
-    this.#batchFrames = options.batchFrames ?? (software ? COALESCED_BATCH_FRAMES : DEFAULT_BATCH_FRAMES);
-    this.#longest = Math.max(mtu + ETHERNET_HEADER, offloads.segmentation) + VLAN_TAG;
-    this.#readSize = headerSize + this.#longest + 1;
-    this.#slab = allocateNative(SLAB);
-    this.#received = new Frame(this.#slab.bytes);
-    this.#longestOut = Math.max(this.#longest, this.transmit.segmentation + VLAN_TAG);
+    const longest = Math.max(mtu + ETHERNET_HEADER, offloads.segmentation) + VLAN_TAG;
+    this.#receiver = new TapReceiver({
+      port,
+      counters: this.counters,
+      headerSize,
+      longest,
+      coalescer: software ? new Coalescer() : null,
+      batchFrames: options.batchFrames ?? (software ? COALESCED_BATCH_FRAMES : DEFAULT_BATCH_FRAMES),
+    });
+    this.#longestOut = Math.max(longest, this.transmit.segmentation + VLAN_TAG);
     const areaSize = headerSize + this.#longestOut;
     // Where the stack itself sums what it sends, the frame is built where that needs no copy.
     this.#area = offloads.checksum === 'none' ? locate(allocateSummable(areaSize)) : allocateNative(areaSize);
@@ -187,11 +158,11 @@ export class TapNetif implements Netif {
     }
     this.#handler = handler;
     this.#watch = this.#port.watch({
-      readable: () => this.#readBatch(handler),
+      readable: () => this.#read(handler),
       writable: () => this.#writePending(handler),
       failed: (errno) => {
         // The event loop tells only that something is wrong; a read tells what.
-        this.#readBatch(handler);
+        this.#read(handler);
         if (!this.#closed) this.#lost(errno);
       },
     });
@@ -319,198 +290,9 @@ export class TapNetif implements Netif {
     this.#handler?.closed();
   }
 
-  #readBatch(handler: NetifHandler): void {
-    if (this.#coalescer !== null) {
-      this.#readCoalescing(this.#coalescer, handler);
-      return;
-    }
-    let frames = 0;
-    let bytes = 0;
-    while (frames < this.#batchFrames && bytes < BATCH_BYTES && !this.#closed) {
-      if (this.#slab.bytes.length - this.#position < this.#readSize) {
-        this.#slab = allocateNative(SLAB);
-        this.#position = 0;
-      }
-      const count = this.#port.read(this.#slab, this.#position, this.#readSize);
-      if (count <= 0) {
-        if (!isRetry(count)) this.#lost(count === 0 ? Errno.EBADFD : -count);
-        break;
-      }
-      frames++;
-      bytes += count;
-      const isSound = this.#parse(this.#position, count);
-      if (isSound && this.#isDatagrams) {
-        this.#receiveDatagrams(this.#cutter, this.#position + count, handler);
-        continue;
-      }
-      if (isSound) handler.receive(this.#received);
-      if (this.#received.retained) this.#position = alignUp(this.#position + count);
-    }
-    if (frames > 0 && !this.#closed) handler.flush();
-  }
-
-  /** Shows one after the other; from the first that is kept on, each in a place of its own. */
-  #receiveDatagrams(cutter: DatagramCutter, end: number, handler: NetifHandler): void {
-    const frame = this.#received;
-    if (!cutter.begin(frame)) {
-      this.counters.rxErrors++;
-      return;
-    }
-    this.counters.rxFrames--;
-    let isKept = false;
-    while (cutter.hasMore && !this.#closed) {
-      this.counters.rxFrames++;
-      if (isKept) {
-        const at = this.#roomForOne();
-        cutter.nextApart(frame, this.#slab.bytes, at);
-      } else {
-        cutter.next(frame);
-      }
-      handler.receive(frame);
-      if (!frame.retained) continue;
-      this.#position = alignUp(isKept ? frame.end : end);
-      isKept = true;
-    }
-  }
-
-  /** As {@link #readBatch}, with segments of one connection put together. */
-  #readCoalescing(run: Coalescer, handler: NetifHandler): void {
-    let frames = 0;
-    let bytes = 0;
-    while (frames < this.#batchFrames && bytes < BATCH_BYTES && !this.#closed) {
-      if (run.isOpen && run.overlay + this.#readSize > this.#slab.bytes.length) this.#handOver(run, handler);
-      const at = run.isOpen ? run.overlay : this.#roomForOne();
-      if (run.isOpen) run.aside();
-      const count = this.#port.read(this.#slab, at, this.#readSize);
-      if (count <= 0) {
-        if (run.isOpen) run.restore();
-        if (isRetry(count)) break;
-        this.#handOver(run, handler);
-        this.#lost(count === 0 ? Errno.EBADFD : -count);
-        break;
-      }
-      frames++;
-      bytes += count;
-      if (run.isOpen) this.#takeBehind(run, at, count, handler);
-      else this.#takeOne(run, at, count, handler);
-    }
-    this.#handOver(run, handler);
-    if (frames > 0 && !this.#closed) handler.flush();
-  }
-
-  #roomForOne(): number {
-    if (this.#slab.bytes.length - this.#position < this.#readSize) {
-      this.#slab = allocateNative(SLAB);
-      this.#position = 0;
-    }
-    return this.#position;
-  }
-
-  /** A frame was read to where it fits if it goes on with the run. */
-  #takeBehind(run: Coalescer, at: number, count: number, handler: NetifHandler): void {
-    const { bytes } = this.#slab;
-    if (count <= this.#longest && run.extend(at + count)) {
-      run.restore();
-      run.grow(at + count);
-      this.#count(count);
-      if (run.isFull) this.#handOver(run, handler);
-      return;
-    }
-    // It does not: out of the way of the run's end, which comes first.
-    const behind = run.end;
-    const slab = this.#slab;
-    if (behind + count > bytes.length) this.#slab = allocateNative(SLAB);
-    const to = slab === this.#slab ? behind : 0;
-    this.#slab.bytes.set(bytes.subarray(at, at + count), to);
-    run.restore();
-    const isKept = this.#finish(run, handler);
-    if (slab !== this.#slab) this.#position = 0;
-    else if (isKept) this.#position = behind;
-    if (!this.#closed) this.#takeOne(run, to, count, handler);
-  }
-
-  /** A frame that no run is open for: the beginning of one, or by itself. */
-  #takeOne(run: Coalescer, at: number, count: number, handler: NetifHandler): void {
-    const { bytes } = this.#slab;
-    const end = at + count;
-    if (count >= ETHERNET_HEADER && count <= this.#longest && run.begin(bytes, at, end)) {
-      this.#count(count);
-      if (run.isFull) this.#handOver(run, handler);
-      return;
-    }
-    if (this.#parse(at, count)) this.#show(handler);
-    if (this.#received.retained) this.#position = alignUp(end);
-  }
-
-  /** The run, if there is one, goes up as one frame. */
-  #handOver(run: Coalescer, handler: NetifHandler): void {
-    if (run.isOpen && this.#finish(run, handler)) this.#position = alignUp(run.end);
-  }
-
-  /** Whether any of it is kept. */
-  #finish(run: Coalescer, handler: NetifHandler): boolean {
-    const frame = this.#received;
-    let isKept = false;
-    for (let hasMore = true; hasMore; ) {
-      hasMore = run.close(frame);
-      this.counters.rxErrors += run.damaged;
-      if (frame.start < frame.end) this.#show(handler);
-      if (frame.retained) isKept = true;
-    }
-    return isKept;
-  }
-
-  #show(handler: NetifHandler): void {
-    if (!this.#closed) handler.receive(this.#received);
-  }
-
-  #count(length: number): void {
-    this.counters.rxFrames++;
-    this.counters.rxBytes += length;
-  }
-
-  /** Sets the cursor on what was read; false if it is not to be handed over. */
-  #parse(header: number, count: number): boolean {
-    const { counters } = this;
-    const frame = this.#received;
-    const start = header + this.#headerSize;
-    const end = header + count;
-    frame.reset(this.#slab.bytes, start, end);
-    if (end - start < ETHERNET_HEADER) {
-      counters.rxErrors++;
-      return false;
-    }
-    if (end - start > this.#longest) {
-      counters.rxDropped++;
-      return false;
-    }
-    if (this.#headerSize !== 0 && !this.#parseHeader(header)) {
-      counters.rxErrors++;
-      return false;
-    }
-    this.#count(end - start);
-    return true;
-  }
-
-  /** False if the kernel says what it was not allowed to say, or what cannot be. */
-  #parseHeader(at: number): boolean {
-    const frame = this.#received;
-    const { bytes } = frame;
-    const flags = vnet.flags(bytes, at);
-    if ((flags & vnet.NEEDS_CSUM) !== 0) {
-      frame.checksum = CHECKSUM_PARTIAL;
-      frame.checksumStart = frame.start + vnet.csumStart(bytes, at);
-      frame.checksumOffset = vnet.csumOffset(bytes, at);
-      if (frame.checksumStart + frame.checksumOffset + 2 > frame.end) return false;
-    } else if ((flags & vnet.DATA_VALID) !== 0) {
-      frame.checksum = CHECKSUM_VERIFIED;
-    }
-    const type = vnet.gsoType(bytes, at);
-    this.#isDatagrams = type === vnet.GSO_UDP;
-    if (type === vnet.GSO_NONE) return true;
-    frame.segmentSize = vnet.gsoSize(bytes, at);
-    if (this.#isDatagrams) return frame.segmentSize !== 0;
-    return (type === vnet.GSO_TCPV4 || type === vnet.GSO_TCPV6) && frame.segmentSize !== 0;
+  #read(handler: NetifHandler): void {
+    const errno = this.#receiver.readBatch(handler);
+    if (errno !== 0) this.#lost(errno);
   }
 
   #writeHeader(frame: Frame): void {
@@ -588,6 +370,7 @@ export class TapNetif implements Netif {
 
   #shut(): void {
     this.#closed = true;
+    this.#receiver.close();
     this.#pending = 0;
     this.#watch?.close();
     this.#watch = null;
@@ -596,10 +379,6 @@ export class TapNetif implements Netif {
     this.#port.close();
     releaseSummable(this.#area.bytes);
   }
-}
-
-function alignUp(position: number): number {
-  return (position + ALIGNMENT - 1) & -ALIGNMENT;
 }
 
 /** Bytes of the TCP header at `at`, options included (RFC 9293 §3.1, Data Offset). */
