@@ -65,7 +65,9 @@ class Impaired implements ImpairedNetif {
   readonly #outbound: DelayLine;
   readonly #inbound: DelayLine;
   readonly #builder: FrameBuilder;
+  /** What is shown to the stack, which may send while it looks; and what is sent. */
   readonly #cursor = new Frame(EMPTY);
+  readonly #outCursor = new Frame(EMPTY);
   #handler: NetifHandler | null = null;
   /** Size of the frame reserved in the inner netif itself; -1 if it is in the builder's memory. */
   #passing = -1;
@@ -182,7 +184,7 @@ class Impaired implements ImpairedNetif {
     if (at < 0) {
       this.counters.txDropped++;
     } else if (this.#outFate.corrupts()) {
-      this.#outbound.add(at, this.#corrupted(frame, this.#outFate), null);
+      this.#outbound.add(at, corrupted(frame, this.#outCursor, this.#outFate), null);
     } else {
       slab.inFlight++;
       this.#outbound.add(at, frame, slab);
@@ -239,7 +241,7 @@ class Impaired implements ImpairedNetif {
       return;
     }
     const corrupt = this.#inFate.corrupts();
-    const shown = corrupt ? this.#corrupted(frame, this.#inFate) : show(this.#cursor, frame);
+    const shown = corrupt ? corrupted(frame, this.#cursor, this.#inFate) : show(this.#cursor, frame);
     if (at <= this.#clock.now() && this.#inbound.due() === null) {
       this.#handOver(shown);
       if (shown.retained && !corrupt) frame.retain();
@@ -268,26 +270,26 @@ class Impaired implements ImpairedNetif {
     this.counters.rxBytes += frame.end - frame.start;
     this.#handler?.receive(frame);
   }
+}
 
-  /**
-   * A copy of the frame with flipped bits, under the reused cursor. A checksum
-   * that nobody has yet made, or that is vouched for, would hide the damage: it
-   * is completed before, and nothing is known about it after.
-   */
-  #corrupted(frame: Frame, fate: Fate): Frame {
-    const { start, end } = frame;
-    const bytes = allocate(end - start);
-    copy(bytes, 0, frame.bytes, start, end);
-    const copied = show(this.#cursor, frame);
-    copied.bytes = bytes;
-    copied.start = 0;
-    copied.end = end - start;
-    copied.checksumStart -= start;
-    completeChecksum(copied, copied.end);
-    copied.checksum = CHECKSUM_NONE;
-    fate.flip(bytes, 0, copied.end);
-    return copied;
-  }
+/**
+ * A copy of the frame with flipped bits, under `cursor`. A checksum that nobody
+ * has yet made, or that is vouched for, would hide the damage: it is completed
+ * before, and nothing is known about it after.
+ */
+function corrupted(frame: Frame, cursor: Frame, fate: Fate): Frame {
+  const { start, end } = frame;
+  const bytes = allocate(end - start);
+  copy(bytes, 0, frame.bytes, start, end);
+  const copied = show(cursor, frame);
+  copied.bytes = bytes;
+  copied.start = 0;
+  copied.end = end - start;
+  copied.checksumStart -= start;
+  completeChecksum(copied, copied.end);
+  copied.checksum = CHECKSUM_NONE;
+  fate.flip(bytes, 0, copied.end);
+  return copied;
 }
 
 /** Points `cursor` at the same bytes as `from`, with the same offload state, not retained. */

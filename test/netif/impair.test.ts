@@ -183,6 +183,22 @@ describe('impair', () => {
     }
   });
 
+  it('keeps what a receiver retains, though it answers with a frame that is damaged on the way', () => {
+    const { clock, near, far, heard } = line({ transmit: { corrupt: 1 }, receive: { loss: 1e-9 } });
+    const memory: number[] = [];
+    heard.near.onFrame = (frame) => {
+      memory.push(frame.start);
+      frame.retain();
+      send(near, numbered(1000 + memory.length));
+    };
+    for (const number of count(10)) {
+      send(far, numbered(number));
+      clock.advanceTo(number + 1);
+    }
+    expect(heard.near.numbers).toEqual(count(10));
+    expect(new Set(memory).size).toBe(10);
+  });
+
   it('completes a checksum before it corrupts, so that the damage shows', () => {
     const offloads = { checksum: 'partial', segmentation: 0 } as const;
     for (const direction of ['transmit', 'receive'] as const) {
