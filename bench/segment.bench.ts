@@ -176,7 +176,7 @@ console.table(rows);
     return best;
   };
   const each = await runVirtual(clock, transfer(), 1e9);
-  await Promise.all([client.close(), server.close()]);
+  await runVirtual(clock, Promise.all([client.close(), server.close()]), 60_000);
   console.log(
     `One segment from application to application, two stacks on a cable, checksums made and verified: ${(each * 1e6).toFixed(0)} ns\n`,
   );

@@ -288,14 +288,28 @@ describe('an ACK that nobody can have sent (RFC 5961 §5.2)', () => {
     expect(peer.readAll()).toBe('');
   });
 
-  it('is challenged within a limit per second, so that two confused ends do not answer each other for ever', () => {
+  it('is challenged within a limit per second where it carries data', () => {
     const lab = new Lab({ challengeAckLimit: 10 });
     const peer = lab.accepted();
     let answers = 0;
-    for (let i = 0; i < 100; i++) answers += peer.send('A', { acknowledgment: 1000 }).length;
+    for (let i = 0; i < 100; i++) {
+      answers += peer.send('A', { acknowledgment: 1000, data: 'x' }).length;
+    }
     expect(answers).toBeGreaterThanOrEqual(5);
     expect(answers).toBeLessThanOrEqual(15);
     lab.advance(1000);
+    expect(peer.send('A', { acknowledgment: 1000, data: 'x' }).length).toBe(1);
+  });
+
+  it('is challenged once in half a second where it is bare, so that two confused ends do not answer each other for ever', () => {
+    const lab = new Lab();
+    const peer = lab.accepted();
+    let answers = 0;
+    for (let i = 0; i < 100; i++) answers += peer.send('A', { acknowledgment: 1000 }).length;
+    expect(answers).toBe(1);
+    lab.advance(499);
+    expect(peer.send('A', { acknowledgment: 1000 }).length).toBe(0);
+    lab.advance(1);
     expect(peer.send('A', { acknowledgment: 1000 }).length).toBe(1);
   });
 });
