@@ -224,9 +224,8 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     if (!isEarly) return true;
   }
   // RFC 5961 §5.2: an ACK far below what was ever in flight, or of what was never sent, is a guess.
-  // Of bare ones the path may hold back hundreds and let them go at once: they are answered now and then.
   if (distance(sender.una, ack) > sender.maxWindow || after(ack, sender.ackLimit)) {
-    if (segment.length > 0 || connection.mayAnswerBare()) challenge(connection);
+    challengeGuess(connection, segment);
     return false;
   }
   if (after(sender.una, ack)) {
@@ -363,6 +362,11 @@ function onFin(connection: Connection): void {
     }
     default:
   }
+}
+
+/** Of bare ACKs the path may hold back hundreds and let them go at once: they are answered now and then. */
+function challengeGuess(connection: Connection, segment: Segment): void {
+  if (segment.length > 0 || connection.mayAnswerBare()) challenge(connection);
 }
 
 /** RFC 5961: an ACK that tells the truth, to whoever it is. */
