@@ -36,6 +36,7 @@ export class ViewCache {
     this.#ends[slot] = end;
     return view;
   }
+
   /** As `copy`, of a stretch that will be copied again. */
   copy(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
     if (end - start <= SHORT) for (let i = start; i < end; i++) target[offset + i - start] = source[i]!;

@@ -1,13 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
 import { Errno, type GatherRing, libc, type NativeMemory, type Readiness } from '../../src/native/index.ts';
-import {
-  CHECKSUM_NONE,
-  CHECKSUM_PARTIAL,
-  CHECKSUM_VERIFIED,
-  type Frame,
-  NO_OFFLOADS,
-} from '../../src/netif/netif.ts';
+import { CHECKSUM_NONE, CHECKSUM_VERIFIED, type Frame, NO_OFFLOADS } from '../../src/netif/netif.ts';
 import { TapNetif } from '../../src/netif/tap/netif.ts';
 import type { TapPort } from '../../src/netif/tap/port.ts';
 import { internetChecksum } from '../support/packets.ts';
@@ -18,7 +12,7 @@ import {
   type Fields,
   PSH,
   pattern,
-  pseudoHeader,
+  sendLarge,
   tcpChecksum,
   tcpFrame,
 } from '../support/tcp-frames.ts';
@@ -320,29 +314,12 @@ describe('frames put together in software', () => {
   });
 });
 
-/** Hands the netif one frame of several segments, as TCP does. */
-function sendLarge(netif: TapNetif, length: number, fields: Fields, mss = MSS): boolean {
-  const { ipv6 = false } = fields;
-  const whole = tcpFrame({ ...fields, payload: pattern(fields.sequence ?? 0, length) });
-  const frame = netif.reserve(whole.length);
-  if (frame === null) return false;
-  const tcp = 14 + (ipv6 ? 40 : 20);
-  whole.writeUInt16BE(~internetChecksum(pseudoHeader(whole, ipv6)) & 0xffff, tcp + 16);
-  frame.bytes.set(whole, frame.start);
-  frame.checksum = CHECKSUM_PARTIAL;
-  frame.checksumStart = frame.start + tcp;
-  frame.checksumOffset = 16;
-  frame.segmentSize = length > mss ? mss : 0;
-  netif.commit(frame);
-  return true;
-}
-
 describe('frames cut apart in software', () => {
   it.each([false, true])('sends the segments that a device would have cut (IPv6: %s)', (ipv6) => {
     const { port, netif } = setup();
     const sequence = -1500;
     const flags = ACK | PSH | FIN | CWR;
-    sendLarge(netif, 20 * MSS + 7, { ipv6, sequence, flags, fragment: 0, identification: 0xfff8 });
+    sendLarge(netif, 20 * MSS + 7, MSS, { ipv6, sequence, flags, fragment: 0, identification: 0xfff8 });
     expect(port.output).toHaveLength(21);
     let from = sequence;
     for (const [i, bytes] of port.output.entries()) {
@@ -358,13 +335,13 @@ describe('frames cut apart in software', () => {
 
   it('keeps one identification where nobody may cut the packets further', () => {
     const { port, netif } = setup();
-    sendLarge(netif, 3 * MSS, { identification: 4 });
+    sendLarge(netif, 3 * MSS, MSS, { identification: 4 });
     expect(port.output.map((bytes) => bytes.readUInt16BE(18))).toEqual([4, 4, 4]);
   });
 
   it('completes the checksum of an ordinary frame', () => {
     const { port, netif } = setup();
-    sendLarge(netif, 500, {});
+    sendLarge(netif, 500, MSS);
     expect(port.output).toHaveLength(1);
     expect(tcpChecksum(port.output[0]!, false)).toBe(0);
   });
@@ -372,10 +349,10 @@ describe('frames cut apart in software', () => {
   it('stops where the kernel is full, and goes on with the rest when it has room', () => {
     const { port, netif, writables } = setup();
     port.room = 3;
-    expect(sendLarge(netif, 10 * MSS, {})).toBe(true);
+    expect(sendLarge(netif, 10 * MSS, MSS)).toBe(true);
     expect(port.output).toHaveLength(3);
     expect(port.wantsWritable).toBe(true);
-    expect(sendLarge(netif, 10 * MSS, {})).toBe(false);
+    expect(sendLarge(netif, 10 * MSS, MSS)).toBe(false);
     port.room = 2;
     port.readiness!.writable();
     expect(port.output).toHaveLength(5);
@@ -398,9 +375,9 @@ describe('frames cut apart in software', () => {
       const { netif } = setup(() => false, port);
       port.area = netif.reserve(0)!;
       const fields = { ipv6, sequence: -1500, flags: ACK | PSH | FIN | CWR, fragment: 0, identification: 9 };
-      sendLarge(netif, 64 * 900 + 7, fields, 900);
+      sendLarge(netif, 64 * 900 + 7, 900, fields);
       const plain = setup();
-      sendLarge(plain.netif, 64 * 900 + 7, fields, 900);
+      sendLarge(plain.netif, 64 * 900 + 7, 900, fields);
       expect(port.batches).toEqual([64, 1]);
       expect(port.output.map((frame, i) => frame.equals(plain.port.output[i]!))).not.toContain(false);
       expect(port.output).toHaveLength(65);
@@ -412,7 +389,7 @@ describe('frames cut apart in software', () => {
       port.failures.set(2, -Errno.EIO).set(3, -Errno.EAGAIN).set(5, -Errno.EINVAL);
       const { netif } = setup(() => false, port);
       port.area = netif.reserve(0)!;
-      sendLarge(netif, 10 * MSS, {});
+      sendLarge(netif, 10 * MSS, MSS);
       expect(netif.counters).toMatchObject({ txFrames: 7, txDropped: 2, txErrors: 1 });
       expect(port.wantsWritable).toBe(false);
       expect(port.opened).toBe(1);
@@ -423,7 +400,7 @@ describe('frames cut apart in software', () => {
 
   it('is what coalescing undoes', () => {
     const { port, netif, receive } = setup();
-    sendLarge(netif, 30 * MSS + 1, { sequence: MSS });
+    sendLarge(netif, 30 * MSS + 1, MSS, { sequence: MSS });
     const shown = receive(...stream(1), ...port.output);
     let from = 0;
     for (const frame of shown) from += check(frame, false, from);

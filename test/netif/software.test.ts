@@ -1,36 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  CHECKSUM_PARTIAL,
-  CHECKSUM_VERIFIED,
-  createCable,
-  type Frame,
-  type Netif,
-  softwareOffloads,
-} from '../../src/netif/index.ts';
+import { CHECKSUM_VERIFIED, createCable, type Frame, softwareOffloads } from '../../src/netif/index.ts';
 import { VirtualClock } from '../../src/time/index.ts';
 import { internetChecksum } from '../support/packets.ts';
-import { ACK, type Fields, pattern, pseudoHeader, tcpChecksum, tcpFrame } from '../support/tcp-frames.ts';
+import { ACK, pattern, sendLarge, tcpChecksum, tcpFrame } from '../support/tcp-frames.ts';
 import { listen } from './helpers.ts';
 
 const HEADERS = 66;
-
-/** Hands over one frame with a partial checksum and `mss` bytes in each segment, as TCP does. */
-function sendLarge(netif: Netif, length: number, mss: number, fields: Fields = {}): boolean {
-  const { ipv6 = false } = fields;
-  const whole = tcpFrame({ ...fields, payload: pattern(fields.sequence ?? 0, length) });
-  const frame = netif.reserve(whole.length);
-  if (frame === null) return false;
-  const tcp = 14 + (ipv6 ? 40 : 20);
-  whole.writeUInt16BE(~internetChecksum(pseudoHeader(whole, ipv6)) & 0xffff, tcp + 16);
-  frame.bytes.set(whole, frame.start);
-  frame.checksum = CHECKSUM_PARTIAL;
-  frame.checksumStart = frame.start + tcp;
-  frame.checksumOffset = 16;
-  frame.segmentSize = length > mss ? mss : 0;
-  netif.commit(frame);
-  return true;
-}
 
 /** Ends of a cable, of which only the first does offloads in software. */
 function oneEnd(queueFrames = 256) {

@@ -1,3 +1,4 @@
+import { CHECKSUM_PARTIAL, type Netif } from '../../src/netif/netif.ts';
 import { internetChecksum } from './packets.ts';
 
 export const ACK = 0x10;
@@ -70,4 +71,21 @@ export function tcpChecksum(frame: Buffer, ipv6: boolean): number {
 /** Payload that a shift or a swap shows in. */
 export function pattern(from: number, length: number): Buffer {
   return Buffer.from(Array.from({ length }, (_, i) => ((from + i) * 31 + ((from + i) >>> 8)) & 0xff));
+}
+
+/** Hands over one frame with a partial checksum and `mss` bytes in each segment, as TCP does. */
+export function sendLarge(netif: Netif, length: number, mss: number, fields: Fields = {}): boolean {
+  const { ipv6 = false } = fields;
+  const whole = tcpFrame({ ...fields, payload: pattern(fields.sequence ?? 0, length) });
+  const frame = netif.reserve(whole.length);
+  if (frame === null) return false;
+  const tcp = 14 + (ipv6 ? 40 : 20);
+  whole.writeUInt16BE(~internetChecksum(pseudoHeader(whole, ipv6)) & 0xffff, tcp + 16);
+  frame.bytes.set(whole, frame.start);
+  frame.checksum = CHECKSUM_PARTIAL;
+  frame.checksumStart = frame.start + tcp;
+  frame.checksumOffset = 16;
+  frame.segmentSize = length > mss ? mss : 0;
+  netif.commit(frame);
+  return true;
 }
