@@ -24,6 +24,7 @@ import {
 } from '../netif.ts';
 import { MOST_HEADERS, Segmenter } from '../segmenter.ts';
 import { IN_SOFTWARE } from '../software.ts';
+import { BusyPoll } from './busy-poll.ts';
 import { HeldDatagrams } from './datagrams.ts';
 import type { TapPort } from './port.ts';
 import { TapReceiver } from './receiver.ts';
@@ -39,6 +40,9 @@ const UDP_HEADER = 8;
 const DEFAULT_BATCH_FRAMES = 64;
 /** Where they are put together, many make few. */
 const COALESCED_BATCH_FRAMES = 128;
+
+/** Bytes moved since the device was last looked at that show a stream at work: it needs no answer at once. */
+const STREAMING_BYTES = 32 * 1024;
 
 /** Frames written in one call, where a device is written to in batches; a power of two. */
 const BATCH_WRITES = 64;
@@ -58,6 +62,8 @@ export interface TapNetifOptions {
   /** With `software`: what is cut apart is written in batches where the port can. */
   readonly batchWrites?: boolean;
   readonly batchFrames?: number;
+  /** Microseconds for which the device is looked at again before the event loop sleeps. Default 0: not at all. */
+  readonly busyPollUs?: number;
 }
 
 /**
@@ -89,6 +95,9 @@ export class TapNetif implements Netif {
   #ringView: DataView = new DataView(new ArrayBuffer(0));
 
   readonly #receiver: TapReceiver;
+  readonly #busyPoll: BusyPoll | null;
+  /** Bytes that the counters knew after the last batch. */
+  #moved = 0;
   /** Longest frame that the stack may hand us. */
   readonly #longestOut: number;
 
@@ -137,6 +146,9 @@ export class TapNetif implements Netif {
       coalescer: software ? new Coalescer() : null,
       batchFrames: options.batchFrames ?? (software ? COALESCED_BATCH_FRAMES : DEFAULT_BATCH_FRAMES),
     });
+    const { busyPollUs = 0 } = options;
+    this.#busyPoll =
+      busyPollUs === 0 ? null : new BusyPoll(busyPollUs, () => this.#readReady(this.#handler!));
     this.#longestOut = Math.max(longest, this.transmit.segmentation + VLAN_TAG);
     const areaSize = headerSize + this.#longestOut;
     // Where the stack itself sums what it sends, the frame is built where that needs no copy.
@@ -158,7 +170,7 @@ export class TapNetif implements Netif {
     }
     this.#handler = handler;
     this.#watch = this.#port.watch({
-      readable: () => this.#read(handler),
+      readable: () => void this.#readReady(handler),
       writable: () => this.#writePending(handler),
       failed: (errno) => {
         // The event loop tells only that something is wrong; a read tells what.
@@ -172,6 +184,7 @@ export class TapNetif implements Netif {
   unref(): void {
     this.#referenced = false;
     this.#watch?.unref();
+    this.#busyPoll?.unref();
   }
 
   /** @throws NetError `EMSGSIZE` if no frame of this device can be so long */
@@ -290,6 +303,18 @@ export class TapNetif implements Netif {
     this.#handler?.closed();
   }
 
+  /** True if there was something. */
+  #readReady(handler: NetifHandler): boolean {
+    const { counters } = this;
+    const { rxFrames } = counters;
+    this.#read(handler);
+    if (this.#busyPoll === null || counters.rxFrames === rxFrames) return false;
+    const moved = counters.rxBytes + counters.txBytes;
+    if (moved - this.#moved < STREAMING_BYTES) this.#busyPoll.later();
+    this.#moved = moved;
+    return true;
+  }
+
   #read(handler: NetifHandler): void {
     const errno = this.#receiver.readBatch(handler);
     if (errno !== 0) this.#lost(errno);
@@ -371,6 +396,7 @@ export class TapNetif implements Netif {
   #shut(): void {
     this.#closed = true;
     this.#receiver.close();
+    this.#busyPoll?.stop();
     this.#pending = 0;
     this.#watch?.close();
     this.#watch = null;

@@ -6,6 +6,7 @@ import { TapNetif } from './netif.ts';
 import { checkOptions, invalid, parseHostAddress, parseMac, type TapOptions } from './options.ts';
 
 const DEFAULT_MTU = 1500;
+const DEFAULT_BUSY_POLL_US = 50;
 
 /**
  * Opens a TAP device and configures the kernel's end of it as the options say.
@@ -36,6 +37,7 @@ export function openTap(options: TapOptions = {}): TapNetif {
       datagrams: device.datagrams && device.isBoundless,
       software: device.software,
       batchWrites: device.isBoundless && options.ioUring !== false,
+      busyPollUs: options.busyPollUs ?? DEFAULT_BUSY_POLL_US,
       ...(options.batchFrames === undefined ? {} : { batchFrames: options.batchFrames }),
     });
   } catch (error) {
