@@ -30,6 +30,7 @@ if ('throughput'.includes(filter)) {
       path: name,
       'Gbit/s': median.gigabitsPerSecond.toFixed(2),
       [`range of ${rounds}`]: `${least.toFixed(2)}–${most.toFixed(2)}`,
+      'Gbit/CPU s': median.gigabitsPerCpuSecond.toFixed(2),
       'CPUs busy': median.cpus.toFixed(2),
     })),
   );

@@ -4,7 +4,7 @@ import { NetError } from '../errors.ts';
 import type { Clock } from '../time/index.ts';
 import { Frame, type Netif, type NetifHandler, NO_OFFLOADS, netifCounters, type Offloads } from './netif.ts';
 import { DeliveryQueue } from './queue.ts';
-import { FrameBuilder, offloadsFit } from './sender.ts';
+import { FrameBuilder, longestFrame, offloadsFit } from './sender.ts';
 import { softwareOffloads } from './software.ts';
 
 /** Of one end: the same for both directions, or each its own. */
@@ -23,7 +23,10 @@ export interface CableOptions {
    * ({@link softwareOffloads}).
    */
   readonly offloads?: EndOffloads | readonly [EndOffloads, EndOffloads] | 'software';
-  /** Most frames on their way in each direction; 256 unless given. */
+  /**
+   * Most frames on their way in each direction; 256 unless given. Of frames longer than the MTU no more than
+   * as many bytes: what a sender has on its way then stays in the processor's cache.
+   */
   readonly queueFrames?: number;
   /** Most frames handed over before a `flush`; 64 unless given. */
   readonly batch?: number;
@@ -33,7 +36,8 @@ export interface CableOptions {
  * Two ends of a cable in memory. Nothing is copied: the receiver is shown the
  * bytes that the sender wrote. Frames arrive in order, without loss and without
  * delay, in a task deferred on the clock; those for an end that has not started
- * wait. When `queueFrames` wait, `reserve` answers null.
+ * wait. When `queueFrames` wait, or as many bytes as so many ordinary frames
+ * have, `reserve` answers null.
  *
  * What is sent to an end that was closed is dropped, as on a cable with nothing
  * plugged in, and counted as `txDropped`.
@@ -113,6 +117,7 @@ class CableEnd implements Netif {
     this.#outbound = new DeliveryQueue({
       clock: this.#clock,
       queueFrames,
+      queueBytes: queueFrames * longestFrame(this.mtu, NO_OFFLOADS),
       batch,
       cursor: peer.#cursor,
       counters: peer.counters,

@@ -26,6 +26,8 @@ export interface DeliveryOptions {
   readonly clock: Clock;
   /** Most frames that wait. */
   readonly queueFrames: number;
+  /** When so many bytes wait, or more, the queue is full too; no such bound unless given. */
+  readonly queueBytes?: number;
   /** Most frames handed over before a `flush`. */
   readonly batch: number;
   /** The receiving end's reused cursor. */
@@ -45,8 +47,10 @@ export interface DeliveryOptions {
  */
 export class DeliveryQueue {
   readonly #entries: Entry[];
+  readonly #mostBytes: number;
   #head = 0;
   #length = 0;
+  #bytes = 0;
   #scheduled = false;
   #batchesInTurn = 0;
   #handler: NetifHandler | null = null;
@@ -66,6 +70,7 @@ export class DeliveryQueue {
       throw new RangeError(`queueFrames ${queueFrames} and batch ${batch} must be positive integers`);
     }
     this.#entries = Array.from({ length: queueFrames }, () => new Entry());
+    this.#mostBytes = options.queueBytes ?? Number.MAX_SAFE_INTEGER;
     this.#clock = options.clock;
     this.#batch = batch;
     this.#cursor = options.cursor;
@@ -79,7 +84,7 @@ export class DeliveryQueue {
   }
 
   get full(): boolean {
-    return this.#length === this.#entries.length;
+    return this.#length === this.#entries.length || this.#bytes >= this.#mostBytes;
   }
 
   get closed(): boolean {
@@ -108,6 +113,7 @@ export class DeliveryQueue {
     entry.checksumOffset = frame.checksumOffset;
     entry.segmentSize = frame.segmentSize;
     this.#length++;
+    this.#bytes += end - start;
     this.#schedule();
   }
 
@@ -161,12 +167,13 @@ export class DeliveryQueue {
     this.#handler?.flush();
     this.#scheduled = false;
     this.#schedule();
-    if (this.#length * 2 <= this.#entries.length) this.#onRoom?.();
+    if (this.#length * 2 <= this.#entries.length && this.#bytes * 2 <= this.#mostBytes) this.#onRoom?.();
   }
 
   #shift(entry: Entry): void {
     entry.slab = null;
     this.#head = this.#head + 1 === this.#entries.length ? 0 : this.#head + 1;
     this.#length--;
+    this.#bytes -= entry.end - entry.start;
   }
 }

@@ -23,7 +23,8 @@ describe('createCable', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
         const clock = new VirtualClock();
-        const [left, right] = createCable({ clock, offloads: OFFLOADS });
+        // Room for all of the largest.
+        const [left, right] = createCable({ clock, offloads: OFFLOADS, queueFrames: 4096 });
         const recorder = listen(right);
         recorder.onFrame = (frame) => {
           if (steps[recorder.frames.length - 1]!.keep) recorder.keep(frame);
@@ -110,6 +111,27 @@ describe('createCable', () => {
     clock.advanceTo(0);
     expect(receiver.numbers).toEqual(Array.from({ length: 100 }, (_, i) => i));
     expect(left.counters.txDropped + right.counters.rxDropped).toBe(0);
+  });
+
+  it('is full of large frames when they have the bytes of so many ordinary ones, and has room at half of it', () => {
+    const clock = new VirtualClock();
+    const [left, right] = createCable({ clock, offloads: OFFLOADS, queueFrames: 44, batch: 1 });
+    const sender = listen(left);
+    // 44 frames of 1518 bytes are 66 792.
+    expect(send(left, numbered(0, 40_000))).toBe(true);
+    expect(send(left, numbered(1, 20_000))).toBe(true);
+    expect(send(left, numbered(2, 20_000))).toBe(true);
+    expect(send(left, numbered(3, 18))).toBe(false);
+    expect(left.counters.txStalls).toBe(1);
+    const waiting: number[] = [];
+    const receiver = listen(right);
+    receiver.onFrame = () => waiting.push(3 - receiver.frames.length);
+    // 40 000 bytes are left after the first, 20 000 after the second.
+    sender.onWritable = () => expect(waiting).toEqual([2, 1]);
+    clock.advanceTo(0);
+    expect(waiting).toEqual([2, 1, 0]);
+    expect(sender.log).toContain('writable');
+    expect(send(left, numbered(3, 65_550))).toBe(true);
   });
 
   it('carries offload state at the same place', () => {
