@@ -1,6 +1,6 @@
 import { MacAddress } from '../address/index.ts';
 import { copy } from '../bytes/index.ts';
-import type { Frame, Netif } from '../netif/netif.ts';
+import { type Frame, type Netif, Pieces } from '../netif/netif.ts';
 import type { Clock } from '../time/index.ts';
 import {
   DESTINATION,
@@ -52,6 +52,8 @@ export class Ethernet {
   readonly #flushTask = (): void => {
     if (this.#unflushed) this.flush();
   };
+  /** Of frames for a netif that gathers. */
+  readonly #pieces: Pieces | null;
   #unflushed = false;
   #inBatch = false;
 
@@ -59,6 +61,7 @@ export class Ethernet {
     this.netif = netif;
     this.#clock = clock;
     this.#longest = netif.mtu + HEADER;
+    this.#pieces = netif.gathers === true ? new Pieces() : null;
   }
 
   register(protocol: EtherProtocol): void {
@@ -115,7 +118,13 @@ export class Ethernet {
   /** Space for `length` bytes of payload: `start` of the frame is past the Ethernet header. Null if the device is full. */
   reserve(length: number): Frame | null {
     const frame = this.netif.reserve(HEADER + length);
-    if (frame !== null) frame.start += HEADER;
+    if (frame === null) return null;
+    frame.start += HEADER;
+    // Who is shown our frames wants to see all of them.
+    if (this.#pieces !== null && this.observer === null) {
+      this.#pieces.clear();
+      frame.pieces = this.#pieces;
+    }
     return frame;
   }
 
@@ -141,6 +150,7 @@ export class Ethernet {
 
   #send(frame: Frame): void {
     this.netif.commit(frame);
+    this.#pieces?.clear();
     if (!this.#unflushed) {
       this.#unflushed = true;
       // Inside a batch, its end flushes; outside (timers, application writes), the end of this turn does.

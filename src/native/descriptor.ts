@@ -1,5 +1,6 @@
 import { Errno, systemError } from './errno.ts';
 import { GatherRing } from './gather-ring.ts';
+import type { IoVectors } from './iovecs.ts';
 import { type Libc, libc, type NativeMemory } from './libc.ts';
 import { Mapping } from './mapping.ts';
 import { type Readiness, Watch } from './watch.ts';
@@ -62,6 +63,12 @@ export class Descriptor {
   write(memory: NativeMemory, offset: number, length: number): number {
     const count = this.#libc.write(this.fd, memory.address + offset, length);
     return count < 0 ? -this.#libc.errno() : count;
+  }
+
+  /** As one {@link write}: the first `count` of `vectors`, in order. */
+  writeGathered(vectors: IoVectors, count: number): number {
+    const written = this.#libc.writev(this.fd, vectors.address(0), count);
+    return written < 0 ? -this.#libc.errno() : written;
   }
 
   /** For batches of writes; null where the kernel has none. Close it before the descriptor. */

@@ -1,4 +1,5 @@
 import { Errno, systemError } from './errno.ts';
+import { IoVectors } from './iovecs.ts';
 import { type Libc, libc, type NativeMemory } from './libc.ts';
 import { Mapping } from './mapping.ts';
 import { allocateNative } from './memory.ts';
@@ -26,9 +27,6 @@ const FEATURE_SINGLE_MMAP = 1;
 const SQE = 64;
 const CQE = 16;
 const PAGE = 4096;
-/** `struct iovec`, two for each write, as 32-bit words: address, length. */
-const IOVECS = 32;
-const WORDS = IOVECS / 4;
 
 /**
  * Writes of two parts each: one from a slot of the ring's own, one from anywhere.
@@ -45,8 +43,8 @@ export class GatherRing {
   readonly #ring: number;
   readonly #words: Uint32Array;
   readonly #results: Int32Array;
-  readonly #iovecs: NativeMemory;
-  readonly #iovecWords: Uint32Array;
+  /** Two for each write. */
+  readonly #vectors: IoVectors;
   /** Keeps the requests' memory. */
   readonly #requests: Mapping;
   /** Indices in `#words`. */
@@ -106,29 +104,24 @@ export class GatherRing {
     this.#cqes = cqes / 4;
     this.#cqMask = cqEntries - 1;
     this.slots = allocateNative(count * slotSize);
-    this.#iovecs = allocateNative(count * IOVECS);
-    const { bytes } = this.#iovecs;
-    bytes.fill(0);
-    this.#iovecWords = new Uint32Array(bytes.buffer, bytes.byteOffset, count * WORDS);
+    this.#vectors = new IoVectors(2 * count);
     const requests = new DataView(this.#requests.bytes.buffer, this.#requests.bytes.byteOffset);
     for (let i = 0; i < count; i++) {
       const at = i * SQE;
       requests.setUint8(at, OP_WRITEV);
       requests.setInt32(at + 4, fd, true);
-      requests.setBigUint64(at + 16, BigInt(this.#iovecs.address + i * IOVECS), true);
+      requests.setBigUint64(at + 16, BigInt(this.#vectors.address(2 * i)), true);
       requests.setUint32(at + 24, 2, true);
       requests.setUint32(at + 28, RWF_NOWAIT, true);
-      this.#setAddress(i * WORDS, this.slots.address + i * slotSize);
+      this.#vectors.set(2 * i, this.slots.address + i * slotSize, 0);
     }
     this.#array = array / 4;
   }
 
   /** Write `i` of the next batch is `length` bytes of slot `i`, and then `restLength` at the address `rest`. */
   set(i: number, length: number, rest: number, restLength: number): void {
-    const at = i * WORDS;
-    this.#iovecWords[at + 2] = length;
-    this.#setAddress(at + 4, rest);
-    this.#iovecWords[at + 6] = restLength;
+    this.#vectors.setLength(2 * i, length);
+    this.#vectors.set(2 * i + 1, rest, restLength);
   }
 
   /** Does writes 0 to `count` - 1, in order. */
@@ -158,11 +151,6 @@ export class GatherRing {
 
   get #completed(): number {
     return (this.#words[this.#cqTail]! - this.#words[this.#cqHead]!) | 0;
-  }
-
-  #setAddress(word: number, address: number): void {
-    this.#iovecWords[word] = address;
-    this.#iovecWords[word + 1] = address / 2 ** 32;
   }
 
   /** Whether a write of nothing is refused for being nothing, and not for being asked this way. */

@@ -31,6 +31,8 @@ export interface Libc {
   close(fd: number): number;
   read(fd: number, address: number, length: number): number;
   write(fd: number, address: number, length: number): number;
+  /** `vectors`: address of the `struct iovec`s. */
+  writev(fd: number, vectors: number, count: number): number;
   fcntl(fd: number, command: number, argument: number): number;
   /** With a pointer to memory. */
   ioctl(fd: number, request: number, argument: Uint8Array): number;
@@ -108,6 +110,7 @@ function load(): Libc {
     close: c.func('close', 'int', ['int']) as unknown as Libc['close'],
     read: c.func('read', 'intptr_t', ['int', 'uintptr_t', 'size_t']) as unknown as Libc['read'],
     write: c.func('write', 'intptr_t', ['int', 'uintptr_t', 'size_t']) as unknown as Libc['write'],
+    writev: c.func('writev', 'intptr_t', ['int', 'uintptr_t', 'int']) as unknown as Libc['writev'],
     fcntl: c.func('fcntl', 'int', ['int', 'int', 'int']) as unknown as Libc['fcntl'],
     ioctl: c.func('ioctl', 'int', ['int', 'ulong', 'void *']) as unknown as Libc['ioctl'],
     ioctlValue: c.func('ioctl', 'int', ['int', 'ulong', 'ulong']) as unknown as Libc['ioctlValue'],

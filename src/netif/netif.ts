@@ -1,4 +1,5 @@
 import type { MacAddress } from '../address/index.ts';
+import { copy, EMPTY } from '../bytes/index.ts';
 
 /** What a device does for the stack, in one direction. */
 export interface Offloads {
@@ -42,6 +43,8 @@ export class Frame {
   checksumOffset = 0;
   /** Payload bytes per segment where the frame carries several (TSO, GRO); 0 for an ordinary frame. */
   segmentSize = 0;
+  /** Of a frame to be sent by a netif that `gathers`: what is not in `bytes`. Null for every other frame. */
+  pieces: Pieces | null = null;
   /** Set by {@link retain}; the owner clears it before it hands the frame out. */
   retained = false;
 
@@ -66,8 +69,60 @@ export class Frame {
     this.checksumStart = 0;
     this.checksumOffset = 0;
     this.segmentSize = 0;
+    this.pieces = null;
     this.retained = false;
     return this;
+  }
+}
+
+/** Pieces that a frame's payload may have. */
+export const MOST_PIECES = 8;
+
+/** Shorter pieces are copied: telling the device of one costs as much. */
+const LEAST_PIECE = 2048;
+
+/**
+ * The payload of a frame to be sent, where the application has it: the device
+ * takes it from there, so it is not copied first. In the frame's own memory its
+ * place stays empty.
+ *
+ * Valid until the frame is committed. One is reused for every frame.
+ */
+export class Pieces {
+  /** Index in `Frame.bytes` where the payload would be: what is before it is sent first. */
+  at = 0;
+  count = 0;
+  readonly chunks: Uint8Array[] = new Array<Uint8Array>(MOST_PIECES).fill(EMPTY);
+  /** Piece `i` is `chunks[i][starts[i]..ends[i])`. */
+  readonly starts = new Uint32Array(MOST_PIECES);
+  readonly ends = new Uint32Array(MOST_PIECES);
+
+  /** Appends a piece; false if it is too short, or there are too many, and the payload is to be copied. */
+  add(chunk: Uint8Array, start: number, end: number): boolean {
+    const { count } = this;
+    if (count === MOST_PIECES || end - start < LEAST_PIECE || end > chunk.length) return false;
+    this.chunks[count] = chunk;
+    this.starts[count] = start;
+    this.ends[count] = end;
+    this.count = count + 1;
+    return true;
+  }
+
+  /** Copies them to where they would be in `bytes`. */
+  copyTo(bytes: Uint8Array): void {
+    let to = this.at;
+    for (let i = 0; i < this.count; i++) {
+      const start = this.starts[i]!;
+      const end = this.ends[i]!;
+      copy(bytes, to, this.chunks[i]!, start, end);
+      to += end - start;
+    }
+  }
+
+  /** Lets go of the application's memory. */
+  clear(): void {
+    for (let i = 0; i < this.count; i++) this.chunks[i] = EMPTY;
+    this.count = 0;
   }
 }
 
@@ -134,6 +189,11 @@ export interface Netif {
   /** What received frames may carry. */
   readonly receive: Offloads;
   readonly counters: NetifCounters;
+  /**
+   * `commit` takes frames of several segments whose payload is in {@link Frame.pieces}.
+   * Not so by default: a netif that wraps another need not know of them.
+   */
+  readonly gathers?: boolean;
   /** Begins handing frames over. Once per netif; frames that came before wait or are dropped by the device's own queue. */
   start(handler: NetifHandler): void;
   /**

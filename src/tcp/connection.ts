@@ -14,7 +14,7 @@ import * as options from './options.ts';
 import { ParkableConnection } from './parking/parkable.ts';
 import type { Segment } from './segment.ts';
 import { sizeSegments } from './segment-size.ts';
-import { type Emitter, STALLED } from './sender.ts';
+import { type Emitter, INVITED, STALLED, UNKNOWN } from './sender.ts';
 import * as states from './state.ts';
 import { countEnded, statsOf } from './stats.ts';
 import { armNearest, onDeadline } from './timeouts.ts';
@@ -255,7 +255,13 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
       }
     } else {
       sizeSegments(this);
-      if (this.sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
+      const { sender } = this;
+      if (sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
+      if (sender.nextWrite === INVITED) {
+        // A tail waited for what the application does in this turn, and no longer.
+        sender.nextWrite = UNKNOWN;
+        if (sender.unsent > 0) this.host.schedule(this);
+      }
       this.#acknowledge();
     }
     this.#rearm();
@@ -305,10 +311,12 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
       at = options.writeTimestamps(frame.bytes, at, this.timestampNow, receiver.timestampRecent);
     if (blocks > 0) at = receiver.writeSack(frame.bytes, at, blocks);
     if (length > 0) {
-      sender.queue.copyTo(frame.bytes, at, offset, length);
       // A probe of the path is one packet, however large.
-      if (length > sender.segment && length !== sender.pathProbeLength) {
-        frame.segmentSize = sender.segment;
+      const isLarge = length > sender.segment && length !== sender.pathProbeLength;
+      if (isLarge) frame.segmentSize = sender.segment;
+      const { pieces } = frame;
+      if (!isLarge || pieces === null || !sender.queue.gatherTo(pieces, at, offset, length)) {
+        sender.queue.copyTo(frame.bytes, at, offset, length);
       }
     }
     finish(path, frame, ecn.agreed && isNew ? ECN_CAPABLE : undefined);

@@ -5,6 +5,7 @@ import { type FlowStreams, streamsOf } from '../streams/index.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionHandler } from './handler.ts';
 import { Lending, RESOLVED } from './lending.ts';
+import { INVITED, WAITING } from './sender.ts';
 
 /** A promise that waits, in a ring of which the last is known: a queue of one pointer. */
 interface Waiter<T> {
@@ -102,6 +103,7 @@ class Waiters implements ConnectionHandler {
       const first = extras.writers.next;
       extras.writers = withoutFirst(extras.writers);
       first.resolve();
+      if (extras.writers === null) connection.sender.nextWrite = INVITED;
     }
   }
 
@@ -239,7 +241,12 @@ export class TcpFlow implements Flow {
   }
 
   #room(): Promise<void> {
-    if (this.#connection.sendSpace > 0) return RESOLVED;
+    const connection = this.#connection;
+    if (connection.sendSpace > 0) {
+      connection.sender.nextWrite = INVITED;
+      return RESOLVED;
+    }
+    connection.sender.nextWrite = WAITING;
     const { extras } = this.#waiting;
     return wait(extras.writers, (writer) => {
       extras.writers = writer;

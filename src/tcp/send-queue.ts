@@ -1,4 +1,5 @@
 import { copy } from '../bytes/index.ts';
+import type { Pieces } from '../netif/netif.ts';
 
 /** Room for chunks that is kept when nothing is held: arrays that are emptied would be made anew for the next write. */
 const KEPT_ROOM = 32;
@@ -81,6 +82,28 @@ export class SendQueue {
       if (from + part === chunk.length) index++;
     }
     this.#cursor = index;
+  }
+
+  /** As {@link copyTo}, without a copy; false if there are too many pieces, or too short ones, and nothing is in `pieces`. */
+  gatherTo(pieces: Pieces, at: number, offset: number, length: number): boolean {
+    let position = this.#head + offset;
+    let index = this.#locate(position);
+    let left = length;
+    while (left > 0) {
+      const chunk = this.#chunks[index]!;
+      const from = position - this.#positions[index]!;
+      const part = Math.min(left, chunk.length - from);
+      if (!pieces.add(chunk, from, from + part)) {
+        pieces.clear();
+        return false;
+      }
+      position += part;
+      left -= part;
+      if (from + part === chunk.length) index++;
+    }
+    pieces.at = at;
+    this.#cursor = index;
+    return true;
   }
 
   #locate(position: number): number {

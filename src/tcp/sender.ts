@@ -25,6 +25,11 @@ export interface Emitter {
   emit(flags: number, sequence: number, offset: number, length: number): boolean;
 }
 
+/** What is known of the application's next write: nothing; it waits for room; it was just told that there is some. */
+export const UNKNOWN = 0;
+export const WAITING = 1;
+export const INVITED = 2;
+
 /** How a pass of `output` ended. */
 export const DONE = 0;
 /** The device is full: go on when it has room. */
@@ -66,6 +71,8 @@ export class Sender {
   /** The application has said that nothing follows what is queued. */
   finQueued = false;
   finSent = false;
+  /** Whether more data is as good as here: then a tail waits for it, and goes as part of a full-sized segment. */
+  nextWrite: typeof UNKNOWN | typeof WAITING | typeof INVITED = UNKNOWN;
   /** End of the last segment that was not full-sized (for Nagle, as refined by Minshall). */
   smallEnd = 0;
   smallOutstanding = false;
@@ -220,7 +227,9 @@ export class Sender {
     }
     const probe = this.pathProbeLength;
     if (probe > segment && probe <= unsent && probe <= windowRoom && probe <= room) return probe;
-    let length = Math.min(unsent, windowRoom, this.quantum(room));
+    const quantum = this.quantum(room);
+    let length = Math.min(unsent, windowRoom, quantum);
+    if (length === unsent && length < quantum && this.#joinsNextWrite(quantum)) return -1;
     if (length >= segment) {
       // A tail that is not full-sized goes with the rest only if it could go alone.
       if (length % segment !== 0 && (length < unsent || !this.#smallMayGo())) {
@@ -231,6 +240,11 @@ export class Sender {
     if (length === unsent) return this.#smallMayGo() ? length : -1;
     // Only the peer's window makes it small: worth it at half of the largest window seen.
     return windowRoom >= this.maxWindow / 2 ? length : -1;
+  }
+
+  /** Whether a tail may wait for the application: only while so much is in flight that an ACK is sure to come soon. */
+  #joinsNextWrite(quantum: number): boolean {
+    return this.nextWrite !== UNKNOWN && !this.finQueued && this.outstanding >= 2 * quantum;
   }
 
   /** Nagle: at most one segment that is not full-sized is unacknowledged (RFC 9293 §3.7.4, with Minshall's refinement). */

@@ -275,3 +275,74 @@ describe('Tcp.connect and Tcp.listen', () => {
     expect(await outcome(lab.tcp.connect({ host: PEER, port: 80 }))).toBe('ENETDOWN');
   });
 });
+
+describe('the tail of what was written', () => {
+  /** Lengths of what was sent since the last look. */
+  const lengths = (peer: Peer): number[] => peer.sent().map(({ length }) => length);
+  const full = (count: number): number[] => new Array<number>(count).fill(1460);
+
+  /** A batch with one ACK, and nothing yet of what is put off to the end of the turn. */
+  function acknowledge(peer: Peer, segments: number): void {
+    peer.queue('A', { acknowledgment: 1 + segments * 1460 });
+    peer.lab.ip.flush();
+  }
+
+  /** 10,000 bytes written, which is more than the buffer takes: the writer waits. */
+  function blocked() {
+    const peer = new Lab({ sendBuffer: 8000, autoTuning: false }).accepted();
+    const flow = flowOf(peer);
+    const written = flow.write(Buffer.alloc(10_000));
+    peer.lab.settle();
+    return { peer, flow, written };
+  }
+
+  it('waits for a writer who waits for room, and goes as part of a full-sized segment', async () => {
+    const { peer, flow, written } = blocked();
+    expect(lengths(peer)).toEqual(full(6));
+    const more = written.then(() => flow.write(Buffer.alloc(10_000)));
+    acknowledge(peer, 3);
+    await outcome(more);
+    peer.lab.settle();
+    expect(lengths(peer)).toEqual(full(7));
+  });
+
+  it('goes in the same turn where the writer, told of room, has no more', async () => {
+    const { peer, written } = blocked();
+    expect(lengths(peer)).toEqual(full(6));
+    acknowledge(peer, 3);
+    expect(peer.lab.ip.sent).toEqual([]);
+    await outcome(written);
+    peer.lab.settle();
+    expect(lengths(peer)).toEqual([10_000 - 6 * 1460]);
+  });
+
+  it('does not wait where little is in flight, whose ACK the peer may delay', async () => {
+    const peer = new Lab({ sendBuffer: 2000, autoTuning: false }).accepted();
+    const flow = flowOf(peer);
+    void flow.write(Buffer.alloc(2500));
+    peer.lab.settle();
+    expect(lengths(peer)).toEqual([1460, 1040]);
+  });
+
+  it('does not wait for anybody once all is written', () => {
+    const { peer, flow } = blocked();
+    expect(lengths(peer)).toEqual(full(6));
+    void flow.shutdown();
+    peer.lab.settle();
+    expect(peer.sent()).toMatchObject([{ flags: 'FPA', length: 10_000 - 6 * 1460 }]);
+  });
+
+  it('goes at the end of the turn where there is room for more that does not come', () => {
+    const peer = new Lab().accepted();
+    void flowOf(peer).write(Buffer.alloc(5000));
+    peer.lab.settle();
+    expect(lengths(peer)).toEqual([...full(3), 5000 - 3 * 1460]);
+  });
+
+  it('goes when what is in flight is acknowledged, whatever the writer does', () => {
+    const { peer } = blocked();
+    expect(lengths(peer)).toEqual(full(6));
+    acknowledge(peer, 6);
+    expect(lengths(peer)).toEqual([10_000 - 6 * 1460]);
+  });
+});

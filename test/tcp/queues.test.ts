@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Frame } from '../../src/netif/netif.ts';
+import { Frame, Pieces } from '../../src/netif/netif.ts';
 import { PayloadKeeper, ReceiveQueue, SMALL_PAYLOAD } from '../../src/tcp/receive-queue.ts';
 import { SendQueue } from '../../src/tcp/send-queue.ts';
 import { pattern } from '../support/packets.ts';
@@ -48,6 +48,32 @@ describe('SendQueue', () => {
     const target = new Uint8Array(3);
     queue.copyTo(target, 0, 0, 3);
     expect([...target]).toEqual([1, 9, 3]);
+  });
+
+  it('shows a stretch in pieces as it would copy it, or nothing of it', () => {
+    const queue = new SendQueue();
+    for (const [i, length] of [5000, 3000, 100, 9000, 4000].entries()) queue.push(pattern(length, i));
+    queue.release(1000);
+    const copied = new Uint8Array(21_000);
+    queue.copyTo(copied, 0, 0, 20_100);
+    const pieces = new Pieces();
+    const gather = (offset: number, length: number): Uint8Array | null => {
+      const bytes = new Uint8Array(10 + length);
+      if (!queue.gatherTo(pieces, 10, offset, length)) return null;
+      pieces.copyTo(bytes);
+      pieces.clear();
+      return bytes.subarray(10);
+    };
+    expect(gather(0, 4000)).toEqual(copied.subarray(0, 4000));
+    expect(gather(1000, 6000)).toEqual(copied.subarray(1000, 7000));
+    expect(gather(7100, 13_000)).toEqual(copied.subarray(7100, 20_100));
+    // The chunk of 100 bytes is among them; the end of one is too short.
+    expect(gather(0, 20_100)).toBe(null);
+    expect(gather(3000, 3000)).toBe(null);
+    expect(pieces.count).toBe(0);
+    queue.clear();
+    queue.push(pattern(2500, 9));
+    expect(gather(100, 2100)).toEqual(pattern(2500, 9).subarray(100, 2200));
   });
 
   it('is empty after clear, and usable', () => {

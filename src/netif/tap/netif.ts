@@ -2,9 +2,11 @@ import type { MacAddress } from '../../address/index.ts';
 import { allocateSummable, releaseSummable } from '../../checksum/index.ts';
 import { NetError } from '../../errors.ts';
 import {
+  addressOf,
   allocateNative,
   Errno,
   type GatherRing,
+  IoVectors,
   isRetry,
   locate,
   type NativeMemory,
@@ -16,11 +18,13 @@ import {
   CHECKSUM_PARTIAL,
   ETHERNET_HEADER,
   Frame,
+  MOST_PIECES,
   type Netif,
   type NetifCounters,
   type NetifHandler,
   netifCounters,
   type Offloads,
+  type Pieces,
 } from '../netif.ts';
 import { MOST_HEADERS, Segmenter } from '../segmenter.ts';
 import { IN_SOFTWARE } from '../software.ts';
@@ -64,6 +68,8 @@ export interface TapNetifOptions {
   readonly batchFrames?: number;
   /** Microseconds for which the device is looked at again before the event loop sleeps. Default 0: not at all. */
   readonly busyPollUs?: number;
+  /** The kernel takes all that is written at once, so payload may be written from where it is. */
+  readonly boundless?: boolean;
 }
 
 /**
@@ -112,6 +118,10 @@ export class TapNetif implements Netif {
     this.#writeHeld();
   };
 
+  readonly gathers: boolean;
+  /** Where the headers and the pieces of a frame are, where it gathers. */
+  readonly #vectors: IoVectors | null;
+
   /** Bytes of the frame that was reserved last. */
   #reserved = 0;
   /** Bytes in the transmit area, header included, that the kernel had no room for, and where they begin. */
@@ -155,6 +165,12 @@ export class TapNetif implements Netif {
     this.#area = offloads.checksum === 'none' ? locate(allocateSummable(areaSize)) : allocateNative(areaSize);
     this.#area.bytes.fill(0, 0, headerSize);
     this.#frame = new Frame(this.#area.bytes);
+    this.gathers =
+      options.boundless === true &&
+      port.writeGathered !== undefined &&
+      offloads.checksum === 'partial' &&
+      offloads.segmentation > 0;
+    this.#vectors = this.gathers ? new IoVectors(1 + MOST_PIECES) : null;
     if (options.datagrams === true) {
       this.#heldArea = allocateNative(areaSize);
       this.#heldArea.bytes.fill(0, 0, headerSize);
@@ -221,7 +237,27 @@ export class TapNetif implements Netif {
     }
     if (this.#held !== null && this.#hold(this.#held, frame)) return;
     if (this.#headerSize !== 0) this.#writeHeader(frame);
+    const { pieces } = frame;
+    if (pieces !== null && pieces.count > 0 && this.#writePieces(pieces)) return;
     this.#write(0, this.#headerSize + this.#reserved);
+  }
+
+  /** The frame's headers from the area, its payload from where it is; false if that cannot be, and it is all in the area now. */
+  #writePieces(pieces: Pieces): boolean {
+    const vectors = this.#vectors!;
+    const { count, at } = pieces;
+    vectors.set(0, this.#area.address, at);
+    for (let i = 0; i < count; i++) {
+      const address = addressOf(pieces.chunks[i]!);
+      const start = pieces.starts[i]!;
+      if (address === 0) {
+        pieces.copyTo(this.#area.bytes);
+        return false;
+      }
+      vectors.set(i + 1, address + start, pieces.ends[i]! - start);
+    }
+    this.#countWritten(this.#port.writeGathered!(vectors, count + 1), this.#headerSize);
+    return true;
   }
 
   /** Whether the frame waits for more datagrams of its kind. What waits already goes first if not. */

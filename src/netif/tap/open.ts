@@ -37,6 +37,7 @@ export function openTap(options: TapOptions = {}): TapNetif {
       datagrams: device.datagrams && device.isBoundless,
       software: device.software,
       batchWrites: device.isBoundless && options.ioUring !== false,
+      boundless: device.isBoundless,
       busyPollUs: options.busyPollUs ?? DEFAULT_BUSY_POLL_US,
       ...(options.batchFrames === undefined ? {} : { batchFrames: options.batchFrames }),
     });
