@@ -69,7 +69,7 @@ export function simdSummer({ memory, sum: sumAt }: Simd): Summer {
   const { buffer } = memory;
   const pool = new RangePool(SCRATCH, memory.length);
   /** A receive slab is summed at the same place again and again. */
-  const views = new ViewCache(7);
+  const views = new ViewCache(9);
 
   /** Through the scratch area, a piece at a time. */
   const sumCopied = (bytes: Uint8Array, start: number, end: number, initial: number): number => {

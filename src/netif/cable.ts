@@ -7,6 +7,14 @@ import { DeliveryQueue } from './queue.ts';
 import { FrameBuilder, longestFrame, offloadsFit } from './sender.ts';
 import { softwareOffloads } from './software.ts';
 
+/**
+ * No more is on its way than is handed over in one batch, unless the user wants it, and no more bytes than
+ * a slab has: so the memory of every frame is free again when the sender goes on, at the same few places,
+ * which the processor's cache and the views of them are there for already.
+ */
+const BATCH = 64;
+const QUEUE_BYTES = 256 * 1024;
+
 /** Of one end: the same for both directions, or each its own. */
 export type EndOffloads = Offloads | { readonly transmit: Offloads; readonly receive: Offloads };
 
@@ -24,8 +32,8 @@ export interface CableOptions {
    */
   readonly offloads?: EndOffloads | readonly [EndOffloads, EndOffloads] | 'software';
   /**
-   * Most frames on their way in each direction; 256 unless given. Of frames longer than the MTU no more than
-   * as many bytes: what a sender has on its way then stays in the processor's cache.
+   * Most frames on their way in each direction; 64 unless given. Of frames longer than the MTU no more than
+   * 256 KiB, or than the bytes of so many ordinary ones if that is more.
    */
   readonly queueFrames?: number;
   /** Most frames handed over before a `flush`; 64 unless given. */
@@ -36,8 +44,7 @@ export interface CableOptions {
  * Two ends of a cable in memory. Nothing is copied: the receiver is shown the
  * bytes that the sender wrote. Frames arrive in order, without loss and without
  * delay, in a task deferred on the clock; those for an end that has not started
- * wait. When `queueFrames` wait, or as many bytes as so many ordinary frames
- * have, `reserve` answers null.
+ * wait. When `queueFrames` wait, or too many bytes, `reserve` answers null.
  *
  * What is sent to an end that was closed is dropped, as on a cable with nothing
  * plugged in, and counted as `txDropped`.
@@ -45,7 +52,7 @@ export interface CableOptions {
  * Throws `EINVAL` if the offloads of the ends do not fit.
  */
 export function createCable(options: CableOptions): [Netif, Netif] {
-  const { clock, mtu = 1500, names = ['cable0', 'cable1'], queueFrames = 256, batch = 64 } = options;
+  const { clock, mtu = 1500, names = ['cable0', 'cable1'], queueFrames = BATCH, batch = BATCH } = options;
   const macs = options.macs ?? [new MacAddress(0x0242, 1), new MacAddress(0x0242, 2)];
   const isSoftware = options.offloads === 'software';
   const given =
@@ -117,7 +124,7 @@ class CableEnd implements Netif {
     this.#outbound = new DeliveryQueue({
       clock: this.#clock,
       queueFrames,
-      queueBytes: queueFrames * longestFrame(this.mtu, NO_OFFLOADS),
+      queueBytes: Math.max(QUEUE_BYTES, queueFrames * longestFrame(this.mtu, NO_OFFLOADS)),
       batch,
       cursor: peer.#cursor,
       counters: peer.counters,

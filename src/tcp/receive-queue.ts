@@ -23,7 +23,7 @@ export class PayloadKeeper {
   end = 0;
   #fill: Uint8Array | null = null;
   #used = 0;
-  readonly #views = new ViewCache();
+  readonly #views = new ViewCache(8);
 
   constructor() {
     this.bytes = allocate(0);

@@ -113,26 +113,31 @@ describe('createCable', () => {
     expect(left.counters.txDropped + right.counters.rxDropped).toBe(0);
   });
 
-  it('is full of large frames when they have the bytes of so many ordinary ones, and has room at half of it', () => {
-    const clock = new VirtualClock();
-    const [left, right] = createCable({ clock, offloads: OFFLOADS, queueFrames: 44, batch: 1 });
-    const sender = listen(left);
-    // 44 frames of 1518 bytes are 66 792.
-    expect(send(left, numbered(0, 40_000))).toBe(true);
-    expect(send(left, numbered(1, 20_000))).toBe(true);
-    expect(send(left, numbered(2, 20_000))).toBe(true);
-    expect(send(left, numbered(3, 18))).toBe(false);
-    expect(left.counters.txStalls).toBe(1);
-    const waiting: number[] = [];
-    const receiver = listen(right);
-    receiver.onFrame = () => waiting.push(3 - receiver.frames.length);
-    // 40 000 bytes are left after the first, 20 000 after the second.
-    sender.onWritable = () => expect(waiting).toEqual([2, 1]);
-    clock.advanceTo(0);
-    expect(waiting).toEqual([2, 1, 0]);
-    expect(sender.log).toContain('writable');
-    expect(send(left, numbered(3, 65_550))).toBe(true);
-  });
+  it.each([
+    ['256 KiB', 20, 4, 65_536],
+    ['so many ordinary ones', 200, 5, (200 * 1518) / 5],
+  ])(
+    'is full of large frames with the bytes of %s, and has room at half of it',
+    (_, queueFrames, count, size) => {
+      const clock = new VirtualClock();
+      const [left, right] = createCable({ clock, offloads: OFFLOADS, queueFrames, batch: 1 });
+      const sender = listen(left);
+      for (let i = 1; i < count; i++) expect(send(left, numbered(i, size))).toBe(true);
+      expect(send(left, numbered(count, size - 18))).toBe(true);
+      expect(send(left, numbered(count + 1, 18))).toBe(true);
+      expect(send(left, numbered(0, 18))).toBe(false);
+      expect(left.counters.txStalls).toBe(1);
+      const receiver = listen(right);
+      let receivedWhenWritable = 0;
+      sender.onWritable = () => {
+        receivedWhenWritable = receiver.frames.length;
+      };
+      clock.advanceTo(0);
+      expect(receivedWhenWritable).toBe(Math.ceil(count / 2));
+      expect(receiver.frames).toHaveLength(count + 1);
+      expect(send(left, numbered(0, 65_550))).toBe(true);
+    },
+  );
 
   it('carries offload state at the same place', () => {
     const clock = new VirtualClock();
