@@ -2,11 +2,17 @@ import { IpAddress } from '../address/index.ts';
 import type { NetError } from '../errors.ts';
 import type { IpLayer } from '../ip.ts';
 import type { Endpoint } from '../stack.ts';
-import { type Connection, type ConnectionHandler, endpoint, type TcpLayer } from '../tcp/index.ts';
-import { Handle } from './handle.ts';
+import {
+  type Borrower,
+  type Connection,
+  type ConnectionHandler,
+  endpoint,
+  type TcpLayer,
+} from '../tcp/index.ts';
 import { linger } from './linger.ts';
 import { codeOf, type ErrorCode } from './node-errors.ts';
-import type { Done, Transport, TransportOwner } from './transport.ts';
+import { ReadingHandle } from './reading-handle.ts';
+import type { Done, Transport } from './transport.ts';
 
 /** Chunks handed over in one turn, so that one busy connection does not starve the others. */
 const CHUNKS_PER_TURN = 32;
@@ -21,10 +27,7 @@ interface PendingWrite {
 }
 
 /** A `Connection` driven as a kernel's socket is. */
-export class DirectTransport extends Handle implements Transport, ConnectionHandler {
-  owner: TransportOwner | null = null;
-  maxChunk = 0x7fffffff;
-  bytesRead = 0;
+export class DirectTransport extends ReadingHandle implements Transport, ConnectionHandler, Borrower {
   bytesWritten = 0;
   readonly #layer: TcpLayer;
   readonly #ip: IpLayer;
@@ -37,7 +40,6 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   #writing: PendingWrite | null = null;
   #writePosted = false;
   #finishing: Done | null = null;
-  #reading = false;
   #readPosted = false;
   #ended = false;
   /** Made once, not for every turn. */
@@ -55,11 +57,7 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   }
 
   protected get isActive(): boolean {
-    return this.#reading || this.#connecting !== null || this.#writing !== null || this.#finishing !== null;
-  }
-
-  get reading(): boolean {
-    return this.#reading;
+    return this.isReading || this.#connecting !== null || this.#writing !== null || this.#finishing !== null;
   }
 
   get writeQueueSize(): number {
@@ -141,21 +139,25 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   // ---------------------------------------------------------------- reading
 
   readStart(): void {
-    if (this.#reading || this.#ended || this.isClosed) return;
-    this.#reading = true;
+    if (this.isReading || this.#ended || this.isClosed) return;
+    this.isReading = true;
     this.updateHold();
+    // It is lent nothing while there is something to be read.
+    if (this.lends && !this.hasRest && this.#connection !== null) this.#connection.borrower = this;
     this.#postRead();
   }
 
   readStop(): void {
-    this.#reading = false;
+    this.isReading = false;
+    if (this.#connection !== null) this.#connection.borrower = null;
     this.updateHold();
   }
 
   #postRead(): void {
     const connection = this.#connection;
-    if (!this.#reading || this.#readPosted || connection === null) return;
-    if (connection.readableBytes === 0 && !connection.endOfStream && !connection.isOver) return;
+    if (!this.isReading || this.#readPosted || connection === null) return;
+    const isIdle = connection.readableBytes === 0 && !connection.endOfStream && !connection.isOver;
+    if (isIdle && !this.hasRest) return;
     this.#readPosted = true;
     this.post(this.#readTask);
   }
@@ -164,18 +166,30 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
     this.#readPosted = false;
     const connection = this.#connection;
     if (connection === null || this.isClosed) return;
+    if (this.hasRest) {
+      if (!this.giveRest()) return;
+      connection.borrower = this;
+    }
     let count = 0;
-    while (this.#reading && count < CHUNKS_PER_TURN) {
-      const chunk = connection.take(this.maxChunk);
+    while (this.isReading && count < CHUNKS_PER_TURN) {
+      const chunk = connection.take();
       if (chunk === null) break;
       count++;
-      this.bytesRead += chunk.length;
-      this.owner?.data(asBuffer(chunk));
+      if (this.lends) {
+        this.give(chunk);
+      } else {
+        this.bytesRead += chunk.length;
+        this.owner?.data(asBuffer(chunk));
+      }
       if (this.isClosed) return;
     }
     // The end has a turn of its own, as has what is left.
     if (count > 0) this.#postRead();
-    else if (this.#reading) this.#readEnd(connection);
+    else if (this.isReading) this.#readEnd(connection);
+  }
+
+  lend(view: Uint8Array): void {
+    this.giveLent(view);
   }
 
   #readEnd(connection: Connection): void {
@@ -250,7 +264,11 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
   // ---------------------------------------------------------------- the end
 
   close(done?: () => void): void {
-    this.#release((connection) => connection.close(), done);
+    this.#release((connection) => {
+      // Bytes that were lent and not wanted are unread for the peer as well.
+      if (this.hasRest) connection.abort();
+      else connection.close();
+    }, done);
   }
 
   reset(done?: () => void): void {
@@ -259,10 +277,11 @@ export class DirectTransport extends Handle implements Transport, ConnectionHand
 
   #release(how: (connection: Connection) => void, done?: () => void): void {
     if (!this.markClosed()) return;
-    this.#reading = false;
+    this.isReading = false;
     const connection = this.#connection;
     if (connection !== null) {
       connection.handler = null;
+      connection.borrower = null;
       how(connection);
       linger(connection);
     }

@@ -1,7 +1,7 @@
 import type { Endpoint, Flow, Tcp } from '../stack.ts';
-import { Handle } from './handle.ts';
 import { codeOf, type ErrorCode } from './node-errors.ts';
-import type { Done, Transport, TransportOwner } from './transport.ts';
+import { ReadingHandle } from './reading-handle.ts';
+import type { Done, Transport } from './transport.ts';
 
 interface Waiting {
   readonly done: Done;
@@ -9,10 +9,7 @@ interface Waiting {
 }
 
 /** A `Flow` driven as a kernel's socket is. */
-export class FlowTransport extends Handle implements Transport {
-  owner: TransportOwner | null = null;
-  maxChunk = 0x7fffffff;
-  bytesRead = 0;
+export class FlowTransport extends ReadingHandle implements Transport {
   bytesWritten = 0;
   readonly #tcp: Tcp;
   #flow: Flow | null;
@@ -21,7 +18,7 @@ export class FlowTransport extends Handle implements Transport {
   #connecting: Done | null = null;
   #writing: Waiting | null = null;
   #finishing: Done | null = null;
-  #reading = false;
+  /** A `read` is under way, or `onData` has begun. */
   #readPending = false;
   /** What was read while nobody wanted it; null for the end. */
   #held: Uint8Array | null | undefined;
@@ -35,11 +32,7 @@ export class FlowTransport extends Handle implements Transport {
   }
 
   protected get isActive(): boolean {
-    return this.#reading || this.#connecting !== null || this.#writing !== null || this.#finishing !== null;
-  }
-
-  get reading(): boolean {
-    return this.#reading;
+    return this.isReading || this.#connecting !== null || this.#writing !== null || this.#finishing !== null;
   }
 
   get writeQueueSize(): number {
@@ -97,15 +90,16 @@ export class FlowTransport extends Handle implements Transport {
   // ---------------------------------------------------------------- reading
 
   readStart(): void {
-    if (this.#reading || this.#ended || this.isClosed) return;
-    this.#reading = true;
+    if (this.isReading || this.#ended || this.isClosed) return;
+    this.isReading = true;
     this.updateHold();
-    if (this.#held !== undefined || this.#failure !== null) this.post(() => this.#deliver());
+    if (this.#held !== undefined || this.#failure !== null || this.hasRest) this.post(() => this.#deliver());
+    else if (this.lends) this.post(() => this.#borrow());
     else this.#readNext();
   }
 
   readStop(): void {
-    this.#reading = false;
+    this.isReading = false;
     this.updateHold();
   }
 
@@ -125,29 +119,56 @@ export class FlowTransport extends Handle implements Transport {
     );
   }
 
+  /** Begins to be shown what comes, or goes on. */
+  #borrow(): void {
+    const flow = this.#flow;
+    if (!this.isReading || this.isClosed || flow === null) return;
+    if (this.#readPending) {
+      flow.resume();
+      return;
+    }
+    this.#readPending = true;
+    flow
+      .onData((view) => {
+        this.giveLent(view);
+        return this.isReading;
+      })
+      .then(
+        () => {
+          this.#held = null;
+          this.#arrived();
+        },
+        (error) => {
+          this.#failure = codeOf(error);
+          this.#arrived();
+        },
+      );
+  }
+
   #arrived(): void {
     this.#readPending = false;
     this.post(() => this.#deliver());
   }
 
   #deliver(): void {
-    if (!this.#reading || this.#ended || this.isClosed) return;
+    if (!this.isReading || this.#ended || this.isClosed) return;
+    if (this.hasRest && !this.giveRest()) return;
     const chunk = this.#held;
     if (chunk === undefined || chunk === null) {
-      if (chunk === undefined && this.#failure === null) return;
+      if (chunk === undefined && this.#failure === null) {
+        if (this.lends) this.#borrow();
+        return;
+      }
       this.#ended = true;
       this.readStop();
       if (chunk === null) this.owner?.end();
       else this.owner?.failed(this.#failure!);
       return;
     }
-    const part = chunk.length > this.maxChunk ? chunk.subarray(0, this.maxChunk) : chunk;
-    this.#held = part === chunk ? undefined : chunk.subarray(part.length);
-    this.bytesRead += part.length;
-    this.owner?.data(Buffer.from(part.buffer, part.byteOffset, part.byteLength));
-    if (!this.#reading || this.isClosed) return;
-    if (this.#held === undefined) this.#readNext();
-    else this.post(() => this.#deliver());
+    this.#held = undefined;
+    this.bytesRead += chunk.length;
+    this.owner?.data(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+    if (this.isReading && !this.isClosed) this.#readNext();
   }
 
   // ---------------------------------------------------------------- writing
@@ -196,7 +217,7 @@ export class FlowTransport extends Handle implements Transport {
   close(done?: () => void): void {
     this.#release((flow) => {
       // Bytes that were read and not wanted are unread for the peer as well.
-      if (this.#held) flow.abort();
+      if (this.#held || this.hasRest) flow.abort();
       else flow.close().catch(() => {});
     }, done);
   }
@@ -207,7 +228,7 @@ export class FlowTransport extends Handle implements Transport {
 
   #release(how: (flow: Flow) => void, done?: () => void): void {
     if (!this.markClosed()) return;
-    this.#reading = false;
+    this.isReading = false;
     this.#opening.abort();
     if (this.#flow !== null) how(this.#flow);
     this.post(() => {

@@ -101,6 +101,11 @@ export abstract class Handle {
     turns.post(this.#scope, task);
   }
 
+  /** Runs `task` at once, in the context in which the handle was made. */
+  protected inScope<T>(task: (argument: T) => void, argument: T): void {
+    this.#scope.runInAsyncScope(task, undefined, argument);
+  }
+
   /** As `post`, but before what waits: connections to accept come before news of those that are there. */
   protected postFirst(task: Task): void {
     turns.postFirst(this.#scope, task);

@@ -13,7 +13,8 @@ const { Server: HostServer, Socket: HostSocket } = hostNet;
 /** A socket of the host. */
 export class HostTransport implements Transport {
   owner: TransportOwner | null = null;
-  maxChunk = 0x7fffffff;
+  lends = false;
+  maxPiece = 0;
   readonly #socket: hostNet.Socket;
   #reading = false;
   #ended = false;
@@ -110,9 +111,11 @@ export class HostTransport implements Transport {
     let rest = this.#held === null ? chunk : Buffer.concat([this.#held, chunk]);
     this.#held = null;
     while (rest.length > 0 && this.#reading && !this.#closed) {
-      const part = rest.subarray(0, this.maxChunk);
+      const part = this.lends ? rest.subarray(0, this.maxPiece) : rest;
       rest = rest.subarray(part.length);
-      this.owner?.data(part);
+      if (part.length === 0) this.owner?.failed('ENOBUFS');
+      else if (this.lends) this.owner?.lent(part);
+      else this.owner?.data(part);
     }
     if (rest.length > 0) this.#held = rest;
     else if (this.#reading && this.#ended) this.#deliverEnd();

@@ -11,7 +11,10 @@ export function attach(socket: SocketMethods, transport: Transport): void {
   state.localName = null;
   const made: unknown = state.userBufferMaker?.();
   if (made instanceof Uint8Array) state.userBuffer = made;
-  if (state.userBuffer !== null) transport.maxChunk = state.userBuffer.length;
+  if (state.userBuffer !== null) {
+    transport.lends = true;
+    transport.maxPiece = state.userBuffer.length;
+  }
   transport.owner = new SocketOwner(socket, transport);
 }
 
@@ -61,28 +64,28 @@ class SocketOwner implements TransportOwner {
     const socket = this.#socket;
     socket._unrefTimer();
     if (socket.destroyed) return;
-    if (socket[kState].userBuffer !== null) {
-      if (!this.#dataToUser(chunk)) this.#transport.readStop();
-    } else if (goesStraight(socket)) {
+    if (goesStraight(socket)) {
       socket.emit('data', chunk);
     } else if (!socket.push(chunk)) {
       this.#transport.readStop();
     }
   }
 
-  /** `onread`: into the user's own buffer. False stops reading. */
-  #dataToUser(chunk: Buffer): boolean {
+  /** `onread`: into the user's own buffer, whose callback may answer false to stop reading. */
+  lent(piece: Uint8Array): void {
     const socket = this.#socket;
+    socket._unrefTimer();
+    if (socket.destroyed) return;
     const state = socket[kState];
     const { userBuffer, userCallback, userBufferMaker } = state;
-    userBuffer!.set(chunk);
-    const wantsMore: unknown = userCallback!.call(socket, chunk.length, userBuffer!);
-    const next = userBufferMaker?.();
+    userBuffer!.set(piece);
+    const wantsMore: unknown = userCallback!.call(socket, piece.length, userBuffer!);
+    if (wantsMore === false) this.#transport.readStop();
+    const next: unknown = userBufferMaker?.();
     if (next instanceof Uint8Array) {
       state.userBuffer = next;
-      this.#transport.maxChunk = next.length;
+      this.#transport.maxPiece = next.length;
     }
-    return wantsMore !== false;
   }
 
   end(): void {

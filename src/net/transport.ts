@@ -16,6 +16,8 @@ export type Done = (error: ErrorCode | null) => void;
 export interface TransportOwner {
   /** Bytes in order. The owner may `readStop`. */
   data(chunk: Buffer): void;
+  /** The same where the transport `lends`: `piece` is good during the call only. */
+  lent(piece: Uint8Array): void;
   /** The peer has ended. */
   end(): void;
   failed(error: ErrorCode): void;
@@ -24,8 +26,12 @@ export interface TransportOwner {
 /** One TCP connection, or what will be one. */
 export interface Transport {
   owner: TransportOwner | null;
-  /** Largest chunk handed to `data`. */
-  maxChunk: number;
+  /**
+   * What is read is lent to the owner, as it comes and without memory for each piece,
+   * in pieces of at most `maxPiece` bytes. To be said before reading begins.
+   */
+  lends: boolean;
+  maxPiece: number;
   readonly reading: boolean;
   readonly bytesRead: number;
   /** Given to `write`, acknowledged or not. */

@@ -3,7 +3,7 @@ export { TCP_DEFAULTS, type TcpConfig, type TcpOptions, type TraceSample } from 
 export { Connection } from './connection.ts';
 export { DirectTcp } from './direct.ts';
 export { endpoint, TcpFlow } from './flow.ts';
-export type { ConnectionHandler } from './handler.ts';
+export type { Borrower, ConnectionHandler } from './handler.ts';
 export { ListenSocket } from './listener.ts';
 export { TcpLayer, type TcpLayerOptions, type TcpListenOptions } from './tcp.ts';
 export * as tcpWire from './wire.ts';
