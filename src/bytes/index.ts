@@ -8,6 +8,7 @@
  */
 
 export { ViewCache } from './views.ts';
+export { wordsOf } from './words.ts';
 
 export function get16(bytes: Uint8Array, offset: number): number {
   return (bytes[offset]! << 8) | bytes[offset + 1]!;

@@ -9,8 +9,7 @@ import {
   HEADER,
   isFromGroup,
   isToGroup,
-  SOURCE,
-  setEthertype,
+  writeHeader,
 } from './wire.ts';
 
 export interface EthernetCounters {
@@ -131,10 +130,7 @@ export class Ethernet {
   /** Sends the reserved frame, whose payload begins at `payload`. */
   commit(frame: Frame, payload: number, destination: MacAddress, ethertype: number): void {
     const header = payload - HEADER;
-    const { bytes } = frame;
-    destination.write(bytes, header + DESTINATION);
-    this.netif.mac.write(bytes, header + SOURCE);
-    setEthertype(bytes, header, ethertype);
+    writeHeader(frame.bytes, header, destination, this.netif.mac, ethertype);
     if (this.observer !== null) this.observer.observe(frame, header, frame.end, true);
     this.#send(frame);
   }

@@ -1,5 +1,6 @@
 /** Ethernet II (DIX) header: destination, source, ethertype. */
-import { get16, set16 } from '../bytes/index.ts';
+import type { MacAddress } from '../address/index.ts';
+import { get16, wordsOf } from '../bytes/index.ts';
 
 export const DESTINATION = 0;
 export const SOURCE = 6;
@@ -17,8 +18,18 @@ export function getEthertype(bytes: Uint8Array, frame: number): number {
   return get16(bytes, frame + ETHERTYPE);
 }
 
-export function setEthertype(bytes: Uint8Array, frame: number, ethertype: number): void {
-  set16(bytes, frame + ETHERTYPE, ethertype);
+export function writeHeader(
+  bytes: Uint8Array,
+  frame: number,
+  destination: MacAddress,
+  source: MacAddress,
+  ethertype: number,
+): void {
+  const words = wordsOf(bytes);
+  words.setInt32(frame, (destination.high << 16) | (destination.low >>> 16));
+  words.setInt32(frame + 4, (destination.low << 16) | source.high);
+  words.setInt32(frame + 8, source.low);
+  words.setInt16(frame + ETHERTYPE, ethertype);
 }
 
 /** Whether the destination has the group bit: multicast or broadcast (IEEE 802.3 §3.2.3). */

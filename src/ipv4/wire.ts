@@ -1,5 +1,5 @@
 /** IPv4 header (RFC 791 §3.1). */
-import { get16, set16, set32 } from '../bytes/index.ts';
+import { get16, wordsOf } from '../bytes/index.ts';
 
 export const VERSION_IHL = 0;
 export const TRAFFIC_CLASS = 1;
@@ -80,20 +80,16 @@ export function writeHeader(
   ttl: number,
   protocol: number,
 ): void {
-  bytes[header + VERSION_IHL] = 0x45;
-  bytes[header + TRAFFIC_CLASS] = trafficClass;
-  set16(bytes, header + TOTAL_LENGTH, totalLength);
-  set16(bytes, header + IDENTIFICATION, identification);
-  set16(bytes, header + FLAGS_FRAGMENT, flagsFragment);
-  bytes[header + TTL] = ttl;
-  bytes[header + PROTOCOL] = protocol;
+  const words = wordsOf(bytes);
+  words.setInt32(header, ((0x4500 | (trafficClass & 0xff)) << 16) | totalLength);
+  words.setInt32(header + IDENTIFICATION, (identification << 16) | flagsFragment);
   let sum = fixedSum + (trafficClass & 0xff) + totalLength + identification + flagsFragment;
   sum += ((ttl & 0xff) << 8) | protocol;
   sum = (sum & 0xffff) + (sum >>> 16);
   sum += sum >>> 16;
-  set16(bytes, header + CHECKSUM, ~sum);
-  set32(bytes, header + SOURCE, source);
-  set32(bytes, header + DESTINATION, destination);
+  words.setInt32(header + TTL, (ttl << 24) | (protocol << 16) | (~sum & 0xffff));
+  words.setInt32(header + SOURCE, source);
+  words.setInt32(header + DESTINATION, destination);
 }
 
 /** What version, header length and both addresses add to a header's sum. */

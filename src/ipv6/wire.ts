@@ -1,6 +1,6 @@
 /** IPv6 header (RFC 8200 §3) and what all its extension headers share (§4). */
 import type { IpAddress } from '../address/index.ts';
-import { get16, get32, set16, set32 } from '../bytes/index.ts';
+import { get16, get32, set16, set32, wordsOf } from '../bytes/index.ts';
 
 /** Version, traffic class and flow label: 4, 8 and 20 bits. */
 export const VERSION_CLASS_FLOW = 0;
@@ -68,12 +68,17 @@ export function writeHeader(
   nextHeader: number,
   hopLimit: number,
 ): void {
-  set32(bytes, header, 0x60000000 | ((trafficClass & 0xff) << 20) | (flowLabel & 0xfffff));
-  set16(bytes, header + PAYLOAD_LENGTH, payloadLength);
-  bytes[header + NEXT_HEADER] = nextHeader;
-  bytes[header + HOP_LIMIT] = hopLimit;
-  source.writeIpv6(bytes, header + SOURCE);
-  destination.writeIpv6(bytes, header + DESTINATION);
+  const words = wordsOf(bytes);
+  words.setInt32(header, 0x60000000 | ((trafficClass & 0xff) << 20) | (flowLabel & 0xfffff));
+  words.setInt32(header + PAYLOAD_LENGTH, (payloadLength << 16) | (nextHeader << 8) | (hopLimit & 0xff));
+  words.setInt32(header + SOURCE, source.w0);
+  words.setInt32(header + SOURCE + 4, source.w1);
+  words.setInt32(header + SOURCE + 8, source.w2);
+  words.setInt32(header + SOURCE + 12, source.w3);
+  words.setInt32(header + DESTINATION, destination.w0);
+  words.setInt32(header + DESTINATION + 4, destination.w1);
+  words.setInt32(header + DESTINATION + 8, destination.w2);
+  words.setInt32(header + DESTINATION + 12, destination.w3);
 }
 
 export function getFragmentWord(bytes: Uint8Array, fragment: number): number {

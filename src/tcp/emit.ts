@@ -1,4 +1,4 @@
-import { set16, set32 } from '../bytes/index.ts';
+import { set16, wordsOf } from '../bytes/index.ts';
 import { complement, fold, pseudoHeaderSum, sum } from '../checksum/index.ts';
 import type { CommitOptions, IpPath } from '../ip.ts';
 import { PROTOCOL_TCP } from '../ip.ts';
@@ -27,14 +27,12 @@ export function writeHeader(
   window: number,
 ): void {
   const { bytes, start } = frame;
-  set16(bytes, start + wire.SOURCE_PORT, sourcePort);
-  set16(bytes, start + wire.DESTINATION_PORT, destinationPort);
-  set32(bytes, start + wire.SEQUENCE, sequence);
-  set32(bytes, start + wire.ACKNOWLEDGMENT, acknowledgment);
-  bytes[start + wire.DATA_OFFSET] = (headerLength >>> 2) << 4;
-  bytes[start + wire.FLAGS] = flags;
-  set16(bytes, start + wire.WINDOW, window);
-  set32(bytes, start + wire.CHECKSUM, 0);
+  const words = wordsOf(bytes);
+  words.setInt32(start + wire.SOURCE_PORT, (sourcePort << 16) | destinationPort);
+  words.setInt32(start + wire.SEQUENCE, sequence);
+  words.setInt32(start + wire.ACKNOWLEDGMENT, acknowledgment);
+  words.setInt32(start + wire.DATA_OFFSET, (headerLength << 26) | (flags << 16) | window);
+  words.setInt32(start + wire.CHECKSUM, 0);
 }
 
 /** Fills the checksum field, or leaves that to the device, and sends the frame. */

@@ -1,5 +1,5 @@
 /** TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018): reading into a reused record, writing in place. */
-import { get16, get32, set16, set32 } from '../bytes/index.ts';
+import { get16, get32, set16, wordsOf } from '../bytes/index.ts';
 
 const END_OF_LIST = 0;
 const NO_OPERATION = 1;
@@ -94,9 +94,10 @@ export class SegmentOptions {
 }
 
 export function writeTimestamps(bytes: Uint8Array, at: number, value: number, echo: number): number {
-  set32(bytes, at, ALIGNED_TIMESTAMPS);
-  set32(bytes, at + 4, value);
-  set32(bytes, at + 8, echo);
+  const words = wordsOf(bytes);
+  words.setInt32(at, ALIGNED_TIMESTAMPS);
+  words.setInt32(at + 4, value);
+  words.setInt32(at + 8, echo);
   return at + TIMESTAMPS_LENGTH;
 }
 
