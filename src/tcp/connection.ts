@@ -12,6 +12,7 @@ import { receiveSegment } from './input.ts';
 import { KeepAlive } from './keepalive.ts';
 import * as options from './options.ts';
 import { ParkableConnection } from './parking/parkable.ts';
+import type { WorkingState } from './parking/working.ts';
 import type { Segment } from './segment.ts';
 import { sizeSegments } from './segment-size.ts';
 import { type Emitter, INVITED, STALLED, UNKNOWN } from './sender.ts';
@@ -227,7 +228,7 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
     awake.lastReceivedAt = this.host.now;
     awake.receiver.segmentsReceived++;
     this.keepAlive?.heard();
-    receiveSegment(this, segment);
+    receiveSegment(this, awake, segment);
     if (this.state !== states.CLOSED) this.host.schedule(this);
   }
 
@@ -255,8 +256,9 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
       }
     } else {
       sizeSegments(this);
-      const { sender } = this;
-      if (sender.output(this.host, this, this.selective) === STALLED) this.host.stall(this);
+      const { awake } = this;
+      const { sender } = awake;
+      if (sender.output(this.host, this, awake.selective) === STALLED) this.host.stall(this);
       if (sender.nextWrite === INVITED) {
         // A tail waited for what the application does in this turn, and no longer.
         sender.nextWrite = UNKNOWN;
@@ -327,8 +329,8 @@ export class Connection extends ParkableConnection implements Endpoint, Emitter 
   }
 
   /** The marks of a received segment: its own, and what it says of ours. */
-  takeMarks(segment: Segment): void {
-    const { sender, receiver, ecn } = this;
+  takeMarks(awake: WorkingState, segment: Segment): void {
+    const { sender, receiver, ecn } = awake;
     if (ecn.receive(segment)) receiver.ackNow = true;
     if (ecn.mustReduce(segment, sender.next)) {
       sender.recovery.onCongestionMark(sender.una, sender.next, this.host);

@@ -6,6 +6,7 @@ import { takeAck } from './acknowledgment.ts';
 import type { Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
 import { establish, takeFastOpenAnswer, takeSyn } from './handshake.ts';
+import type { WorkingState } from './parking/working.ts';
 import type { Segment } from './segment.ts';
 import { sizeSegments } from './segment-size.ts';
 import { advance, after, atOrAfter, atOrBefore, before, distance } from './sequence.ts';
@@ -19,13 +20,14 @@ const TIMESTAMP_LIFETIME_MS = 24 * 24 * 3600 * 1000;
 /** Longer than this no path holds a packet back and delivers it. */
 const HELD_BACK_MS = 1000;
 
-export function receiveSegment(connection: Connection, segment: Segment): void {
+/** `awake` is the connection's: asked for once per segment. */
+export function receiveSegment(connection: Connection, awake: WorkingState, segment: Segment): void {
   if (connection.state === states.SYN_SENT) {
-    receiveInSynSent(connection, segment);
+    receiveInSynSent(connection, awake, segment);
     return;
   }
-  if (!isTimely(connection, segment)) return;
-  if (!isWithinWindow(connection, segment)) return;
+  if (!isTimely(connection, awake, segment)) return;
+  if (!isWithinWindow(connection, awake, segment)) return;
   if (segment.hasRst) {
     receiveReset(connection, segment);
     return;
@@ -36,14 +38,14 @@ export function receiveSegment(connection: Connection, segment: Segment): void {
     return;
   }
   if (!segment.hasAck) return;
-  if (!receiveAck(connection, segment)) return;
-  noteTimestamp(connection, segment);
-  receiveText(connection, segment);
+  if (!receiveAck(connection, awake, segment)) return;
+  noteTimestamp(connection, awake, segment);
+  receiveText(connection, awake, segment);
 }
 
 /** RFC 9293 §3.10.7.3. */
-function receiveInSynSent(connection: Connection, segment: Segment): void {
-  const { sender } = connection;
+function receiveInSynSent(connection: Connection, awake: WorkingState, segment: Segment): void {
+  const { sender } = awake;
   if (segment.hasAck) {
     const ack = segment.acknowledgment;
     if (atOrBefore(ack, sender.initial) || after(ack, sender.next)) {
@@ -70,7 +72,7 @@ function receiveInSynSent(connection: Connection, segment: Segment): void {
   establish(connection);
   connection.handler?.connected(connection);
   if (connection.isOver) return;
-  receiveText(connection, afterSyn(segment));
+  receiveText(connection, awake, afterSyn(segment));
 }
 
 /** The segment without its SYN: text and FIN are one number further. */
@@ -80,10 +82,10 @@ function afterSyn(segment: Segment): Segment {
 }
 
 /** PAWS (RFC 7323 §5.3) and the rule that timestamps, once agreed on, are in every segment (§3.2). */
-function isTimely(connection: Connection, segment: Segment): boolean {
-  const { awake, host } = connection;
-  const { receiver } = awake;
+function isTimely(connection: Connection, awake: WorkingState, segment: Segment): boolean {
   if (!awake.timestamps || segment.hasRst) return true;
+  const { host } = connection;
+  const { receiver } = awake;
   const { hasTimestamps, timestampValue } = segment.options;
   if (!hasTimestamps) {
     host.counters.timestampMissing++;
@@ -124,9 +126,14 @@ function isHeldBack(connection: Connection, segment: Segment): boolean {
 }
 
 /** First check: sequence number. What lies outside the window is answered with an ACK and dropped. */
-function isWithinWindow(connection: Connection, segment: Segment): boolean {
-  const { receiver, sender, host } = connection;
-  if (receiver.isAcceptable(segment)) return true;
+function isWithinWindow(connection: Connection, awake: WorkingState, segment: Segment): boolean {
+  return awake.receiver.isAcceptable(segment) || takesUnacceptable(connection, awake, segment);
+}
+
+/** What of a segment outside the window counts all the same. */
+function takesUnacceptable(connection: Connection, awake: WorkingState, segment: Segment): boolean {
+  const { host } = connection;
+  const { receiver, sender } = awake;
   if (segment.hasRst) {
     host.counters.outOfWindow++;
     return false;
@@ -174,10 +181,10 @@ function isKeepAlive(connection: Connection, segment: Segment): boolean {
 }
 
 /** RFC 7323 §4.3; after the ACK was found good, or a forged segment could make PAWS drop the genuine ones. */
-function noteTimestamp(connection: Connection, segment: Segment): void {
-  const { awake, host } = connection;
-  const { receiver } = awake;
+function noteTimestamp(connection: Connection, awake: WorkingState, segment: Segment): void {
   if (!awake.timestamps || !segment.options.hasTimestamps) return;
+  const { host } = connection;
+  const { receiver } = awake;
   const value = segment.options.timestampValue;
   if (before(value, receiver.timestampRecent)) {
     if (host.now - receiver.timestampRecentAt <= TIMESTAMP_LIFETIME_MS) return;
@@ -214,8 +221,9 @@ function receiveReset(connection: Connection, segment: Segment): void {
 }
 
 /** Fifth check: the acknowledgment. False if the segment goes no further. */
-function receiveAck(connection: Connection, segment: Segment): boolean {
-  const { sender, host } = connection;
+function receiveAck(connection: Connection, awake: WorkingState, segment: Segment): boolean {
+  const { host } = connection;
+  const { sender } = awake;
   const ack = segment.acknowledgment;
   if (connection.state === states.SYN_RECEIVED) {
     // With an early answer on its way (Fast Open), the ACK may be for some of that too.
@@ -233,19 +241,19 @@ function receiveAck(connection: Connection, segment: Segment): boolean {
     return true;
   }
   const previous = sender.una;
-  connection.takeMarks(segment);
-  const echoOld = echoesOlder(connection, segment);
+  connection.takeMarks(awake, segment);
+  const echoOld = echoesOlder(awake, segment);
   const moved = takeAck(
     sender,
     segment,
     host.delivery,
-    connection.selective,
+    awake.selective,
     echoOld,
-    echoRtt(connection, segment),
+    echoRtt(connection, awake, segment),
     host,
   );
   if (sender.una !== previous) {
-    connection.awake.waitingSince = host.now;
+    awake.waitingSince = host.now;
     connection.path.confirm();
     if (sender.pathProbe?.acknowledged(sender.una, host.now)) sizeSegments(connection);
   }
@@ -286,16 +294,16 @@ function completeHandshake(connection: Connection, segment: Segment, isEarly: bo
 }
 
 /** Eifel detection (RFC 3522 §3.2 step 5): the ACK is for a segment that left before our first retransmission. */
-function echoesOlder(connection: Connection, segment: Segment): boolean {
-  const { recovery } = connection.sender;
-  if (!connection.timestamps || recovery.firstRetransmitAt === Number.POSITIVE_INFINITY) return false;
-  const stamp = (Math.trunc(recovery.firstRetransmitAt) + connection.timestampOffset) | 0;
+function echoesOlder(awake: WorkingState, segment: Segment): boolean {
+  const { recovery } = awake.sender;
+  if (!awake.timestamps || recovery.firstRetransmitAt === Number.POSITIVE_INFINITY) return false;
+  const stamp = (Math.trunc(recovery.firstRetransmitAt) + awake.timestampOffset) | 0;
   return before(segment.options.timestampEcho, stamp);
 }
 
 /** RTT by the echoed timestamp, whose granule is 1 ms; -1 if the segment has none. */
-function echoRtt(connection: Connection, segment: Segment): number {
-  if (!connection.timestamps || !segment.options.hasTimestamps) return -1;
+function echoRtt(connection: Connection, awake: WorkingState, segment: Segment): number {
+  if (!awake.timestamps || !segment.options.hasTimestamps) return -1;
   const ageMs = distance(connection.timestampNow, segment.options.timestampEcho);
   // What is older than any timeout is no echo of ours.
   return ageMs <= connection.config.maxRtoMs ? ageMs : -1;
@@ -317,24 +325,25 @@ function onFinAcknowledged(connection: Connection): void {
 }
 
 /** Seventh and eighth check: text and FIN. */
-function receiveText(connection: Connection, segment: Segment): void {
+function receiveText(connection: Connection, awake: WorkingState, segment: Segment): void {
   if (!states.receiveIsOpen(connection.state)) return;
   if (segment.payloadLength === 0 && !segment.hasFin) return;
-  const { receiver, host } = connection;
+  const { host } = connection;
+  const { receiver } = awake;
   const end = advance(segment.sequence, segment.payloadLength);
-  if (connection.detached && after(end, receiver.next)) {
+  if (awake.detached && after(end, receiver.next)) {
     connection.refuseData();
     return;
   }
   const { borrower } = connection;
   if (borrower !== null && receiver.pass(segment)) {
-    receiver.taken(segment.payloadLength, host, connection.sender.recovery.rtt);
+    receiver.taken(segment.payloadLength, host, awake.sender.recovery.rtt);
     borrower.lend(host.keeper.lend(segment.frame, segment.start, segment.end));
     return;
   }
   const heldBefore = receiver.queue.length;
   connection.noteMemory();
-  receiver.accept(segment, host.keeper, !connection.selective);
+  receiver.accept(segment, host.keeper, !awake.selective);
   connection.accountMemory();
   if (receiver.finished) onFin(connection);
   if (connection.isOver) return;

@@ -55,6 +55,7 @@ export class Scoreboard {
   readonly pool: SegmentPool;
   /** Told of every segment sent, delivered and lost, where the algorithm wants to know the rate of delivery. */
   readonly rate: RateEstimator | null;
+  /** Null while nothing is in flight. */
   #order: Int32Array | null = null;
   #head = 0;
   #count = 0;
@@ -125,10 +126,11 @@ export class Scoreboard {
     if (order === null) {
       this.#order = this.pool.takeOrder();
     } else if (this.#count === order.length) {
-      const wider = new Int32Array(order.length * 2);
+      const wider = this.pool.takeOrder(order.length * 2);
       for (let i = 0; i < this.#count; i++) wider[i] = this.#at(i);
       this.#order = wider;
       this.#head = 0;
+      this.pool.giveOrder(order);
     }
   }
 

@@ -17,14 +17,18 @@ export const APP_LIMITED = 8;
 
 export const NONE = -1;
 
-/** Ids in a ring at first, and rings that are kept for whoever sends next. */
-const INITIAL_ORDER = 16;
+/** The shortest ring of ids has 2^4, and the longest that is kept for whoever sends next 2^16. */
+const LEAST_ORDER_BITS = 4;
+const MOST_KEPT_ORDER_BITS = 16;
+/** Ids in the spare rings of one length, all together. */
+const MOST_SPARE_IDS = 1 << MOST_KEPT_ORDER_BITS;
 const MOST_SPARE_ORDERS = 256;
 const INITIAL_RECORDS = 256;
 const NO_COLUMN = new Float64Array(0);
 
 export class SegmentPool {
-  readonly #orders: Int32Array[] = [];
+  /** Spare rings by the logarithm of their length. */
+  readonly #orders: Int32Array[][] = Array.from({ length: MOST_KEPT_ORDER_BITS + 1 }, () => []);
   sequence = new Int32Array(INITIAL_RECORDS);
   end = new Int32Array(INITIAL_RECORDS);
   /** Clock time of the latest transmission, ms. */
@@ -83,14 +87,20 @@ export class SegmentPool {
     this.txInFlight[id] = this.txInFlight[id]! - ((this.end[half]! - this.sequence[half]!) | 0);
   }
 
-  /** A ring for the ids of one connection's records. */
-  takeOrder(): Int32Array {
-    return this.#orders.pop() ?? new Int32Array(INITIAL_ORDER);
+  /** A ring of `length` ids, a power of two, for one connection's records; what is in it is anybody's. */
+  takeOrder(length = 1 << LEAST_ORDER_BITS): Int32Array {
+    return this.#sparesOf(length)?.pop() ?? new Int32Array(length);
   }
 
-  /** Takes a ring back, so that a connection with nothing in flight has none. */
+  /** Takes a ring back: a connection with nothing in flight has none. */
   giveOrder(order: Int32Array): void {
-    if (order.length === INITIAL_ORDER && this.#orders.length < MOST_SPARE_ORDERS) this.#orders.push(order);
+    const spares = this.#sparesOf(order.length);
+    if (spares === undefined) return;
+    if (spares.length < Math.min(MOST_SPARE_ORDERS, MOST_SPARE_IDS / order.length)) spares.push(order);
+  }
+
+  #sparesOf(length: number): Int32Array[] | undefined {
+    return this.#orders[31 - Math.clz32(length)];
   }
 
   /** A record of `[sequence, end)`, in no list; when it was sent is for the caller to note. */

@@ -195,6 +195,25 @@ describe('Scoreboard', () => {
     expect(delivery).toMatchObject({ sampleSentAt: 20, latestSentAt: 20, latestRetransmitted: false });
   });
 
+  it('uses the rings again that it has grown out of and into: a flight after a flight allocates nothing', () => {
+    const pool = new SegmentPool();
+    const scoreboard = new Scoreboard(pool);
+    const delivery = new Delivery();
+    const time = { now: 0 };
+    const flight = (): void => {
+      for (let i = 0; i < 1000; i++) scoreboard.push(i, i + 1, time);
+      delivery.begin(scoreboard);
+      scoreboard.acknowledge(1000, delivery);
+    };
+    flight();
+    const lengths = [16, 32, 64, 128, 256, 512, 1024];
+    const rings = lengths.map((length) => pool.takeOrder(length));
+    for (const ring of rings) pool.giveOrder(ring);
+    flight();
+    // The same ones as before: none was made anew, none was lost.
+    expect(lengths.map((length) => rings.indexOf(pool.takeOrder(length)))).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  });
+
   it('gives one of a part of a segment, too: large segments are acknowledged in parts', () => {
     const scoreboard = new Scoreboard(new SegmentPool());
     const delivery = new Delivery();
