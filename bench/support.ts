@@ -130,6 +130,8 @@ export interface ManyConnections {
   open(count: number): Promise<void>;
   /** The `index`th connection's peer sends `payload` bytes, acknowledging what it got, and gets an answer. */
   exchange(index: number, payload: number): void;
+  /** That peer acknowledges the answer: nothing is under way then. */
+  acknowledge(index: number): void;
   readonly pendingTimers: number;
   /** Resolves when every connection has been idle for so long that it is parked. */
   allParked(): Promise<void>;
@@ -252,6 +254,10 @@ export function manyConnections(answer: Uint8Array): ManyConnections {
       write(index, wire.ACK, 20, payload);
       layer.flush();
       acknowledged[index] = sequence;
+    },
+    acknowledge(index) {
+      write(index, wire.ACK, 20, 0);
+      layer.flush();
     },
     get pendingTimers() {
       return timers.pending;
