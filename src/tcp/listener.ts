@@ -4,6 +4,43 @@ import type { Connection } from './connection.ts';
 
 const DEFAULT_BACKLOG = 511;
 
+/**
+ * Connections in no order, each of which knows its place. Not a `Set`: V8 makes a
+ * new one of its tables as members come and go, and a table that was left, once it
+ * is old, keeps what was in it until the next full collection. Every connection
+ * would live for seconds after its end, and be moved twice.
+ */
+class Crowd {
+  readonly #members: Connection[] = [];
+
+  get size(): number {
+    return this.#members.length;
+  }
+
+  add(connection: Connection): void {
+    connection.awake.place = this.#members.push(connection) - 1;
+  }
+
+  /** False if it is not among them. */
+  delete(connection: Connection): boolean {
+    const members = this.#members;
+    const { place } = connection.awake;
+    if (place < 0 || members[place] !== connection) return false;
+    const last = members.pop()!;
+    if (last !== connection) {
+      members[place] = last;
+      last.awake.place = place;
+    }
+    connection.awake.place = -1;
+    return true;
+  }
+
+  /** All of them, safe to change the crowd by. */
+  all(): Connection[] {
+    return [...this.#members];
+  }
+}
+
 /** A port that takes connections: half-open ones, and those that wait to be accepted. */
 export class ListenSocket {
   /** Null: every address of ours; unspecified: every one of its family. */
@@ -11,10 +48,10 @@ export class ListenSocket {
   readonly port: number;
   readonly config: TcpConfig;
   readonly #backlog: number;
-  readonly #halfOpen = new Set<Connection>();
+  readonly #halfOpen = new Crowd();
   readonly #ready: Connection[] = [];
   /** Accepted before their handshake was done (RFC 7413 §5.1 bounds them). */
-  readonly #fastOpen = new Set<Connection>();
+  readonly #fastOpen = new Crowd();
   readonly #onClose: (socket: ListenSocket) => void;
   #closed = false;
   /** A connection can be accepted. */
@@ -109,8 +146,7 @@ export class ListenSocket {
     if (this.#closed) return;
     this.#closed = true;
     this.#onClose(this);
-    for (const connection of [...this.#halfOpen, ...this.#ready]) connection.abort();
-    this.#halfOpen.clear();
+    for (const connection of [...this.#halfOpen.all(), ...this.#ready]) connection.abort();
     this.#ready.length = 0;
   }
 }

@@ -27,8 +27,10 @@ export class TimeWait implements Endpoint {
   readonly remote: IpAddress;
   readonly remotePort: number;
   tableNext: Endpoint | null = null;
-  /** When it ends; kept in order by `TimeWaitQueue`. */
+  /** When it ends, and between whom it stands; kept in order by `TimeWaitQueue`. */
   until = 0;
+  earlier: TimeWait | null = null;
+  later: TimeWait | null = null;
   readonly #host: TimeWaitHost;
   readonly #path: IpPath;
   readonly #sendNext: number;
@@ -124,31 +126,49 @@ export class TimeWait implements Endpoint {
   }
 }
 
-/** All time-waits in the order in which they end: they all last equally long, so a queue is enough. */
+/**
+ * All time-waits in the order in which they end: they all last equally long, so a
+ * queue is enough. One that has left it points at nobody: what is old and dead would
+ * else keep all that came after it until the next full collection.
+ */
 export class TimeWaitQueue {
-  readonly #items = new Set<TimeWait>();
+  /** The first to end, and the last. */
+  #oldest: TimeWait | null = null;
+  #newest: TimeWait | null = null;
+  #size = 0;
 
   get size(): number {
-    return this.#items.size;
+    return this.#size;
   }
 
   /** The first to end. */
   get oldest(): TimeWait | null {
-    for (const item of this.#items) return item;
-    return null;
+    return this.#oldest;
   }
 
   add(item: TimeWait, until: number): void {
+    this.remove(item);
     item.until = until;
-    this.#items.delete(item);
-    this.#items.add(item);
+    item.earlier = this.#newest;
+    if (this.#newest === null) this.#oldest = item;
+    else this.#newest.later = item;
+    this.#newest = item;
+    this.#size++;
   }
 
   remove(item: TimeWait): void {
-    this.#items.delete(item);
+    const { earlier, later } = item;
+    if (earlier === null && this.#oldest !== item) return;
+    if (earlier === null) this.#oldest = later;
+    else earlier.later = later;
+    if (later === null) this.#newest = earlier;
+    else later.earlier = earlier;
+    item.earlier = null;
+    item.later = null;
+    this.#size--;
   }
 
   clear(): void {
-    this.#items.clear();
+    while (this.#oldest !== null) this.remove(this.#oldest);
   }
 }

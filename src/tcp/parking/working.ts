@@ -24,6 +24,8 @@ export class WorkingState {
   readonly ecn = new EcnState();
   /** Where a connection that a SYN opened waits to be accepted. */
   listener: ListenSocket | null = null;
+  /** Its place in the listener's crowd of such connections; -1 if it is in none. */
+  place = -1;
   /** Which listener's bound on early connections counts this one (RFC 7413 §5.1). */
   fastOpenListener: ListenSocket | null = null;
   /** In `TcpHost`'s list of connections whose `output` is due; waiting for the device. */
