@@ -33,7 +33,7 @@ export interface SocketStackOptions extends CommonStackOptions {
 export interface DirectStackOptions extends CommonStackOptions {
   readonly net: 'direct';
   readonly netif: NetifSpec;
-  readonly offloads: boolean;
+  readonly offloads: boolean | 'software';
   /** CIDR of the kernel's end of a TAP. */
   readonly hostIp?: string;
   /** CIDR of the stack: `10.0.0.2/24`, or `dhcp`. */
@@ -128,6 +128,7 @@ export function parseCommand(argv: readonly string[]): Command {
 const STACK_OPTIONS = {
   net: { type: 'string', default: 'direct' },
   netif: { type: 'string', multiple: true },
+  offloads: { type: 'string' },
   'no-offloads': { type: 'boolean', default: false },
   'host-ip': { type: 'string' },
   ip: { type: 'string' },
@@ -152,6 +153,7 @@ const RUN_OPTIONS = {
 /** Options that describe a netif, which the host's sockets do not have. */
 const DIRECT_ONLY = [
   'netif',
+  'offloads',
   'no-offloads',
   'host-ip',
   'ip',
@@ -299,7 +301,7 @@ function parseStack(values: StackValues): StackOptions {
     net: 'direct',
     stats,
     netif,
-    offloads: !values['no-offloads'],
+    offloads: parseOffloads(values.offloads, values['no-offloads']),
     ip,
     ...(Object.keys(first).length > 0 && { first }),
     ...(others.length > 0 && { others }),
@@ -314,6 +316,21 @@ function parseStack(values: StackValues): StackOptions {
     ...(values.snaplen !== undefined && { snapLength: parseCount('snaplen', values.snaplen, 14, 262_144) }),
     ...(values.impair !== undefined && { impair: parseImpairment(values.impair) }),
   };
+}
+
+function parseOffloads(text: string | undefined, isRefused: boolean): boolean | 'software' {
+  if (text === undefined) return !isRefused;
+  if (isRefused) throw new UsageError('--no-offloads is --offloads off; give one of them.');
+  switch (text) {
+    case 'on':
+      return true;
+    case 'off':
+      return false;
+    case 'software':
+      return text;
+    default:
+      throw new UsageError(`--offloads ${text}: it is "on", "off" or "software".`);
+  }
 }
 
 function parseDemo(argv: readonly string[]): Command {

@@ -54,7 +54,10 @@ The interface of --net direct
                      (802.1Q), which may be named again with another
   --forward          passes packets on between the interfaces
   --napt NAME        hosts behind the others share the IPv4 address of interface NAME
-  --no-offloads      one ordinary frame per packet, every checksum in software
+  --offloads WHAT    on (the default): checksums and the cutting of large segments are
+                     left to the device, where it does that. software: ordinary frames
+                     with all checksums, cut apart and put together here. off, or
+                     --no-offloads: one ordinary frame per packet
 
   --workers N        N threads, each with the application on a stack of its own over a
                      queue of the TAP; to the network they are one station. The

@@ -94,7 +94,7 @@ async function openDirect(
   const devices = new Devices();
   try {
     // Impairments hit packets one by one, so frames must be packets.
-    const offloads = options.offloads && spoiling === undefined;
+    const offloads = spoiling === undefined && options.offloads;
     const [first, ...others] = interfacesOf(options);
     const device =
       peers === undefined
@@ -183,7 +183,10 @@ class Devices {
   readonly #open: Netif[] = [];
   readonly #trunks = new Map<string, Netif>();
 
-  async open({ netif: spec, hostIp, vlan: id }: InterfaceSpec, offloads: boolean): Promise<Netif> {
+  async open(
+    { netif: spec, hostIp, vlan: id }: InterfaceSpec,
+    offloads: boolean | 'software',
+  ): Promise<Netif> {
     if (id === undefined) return this.keep(await openNetif(spec, hostIp, offloads));
     const { vlan } = await import('../netif/index.ts');
     const key = JSON.stringify(spec);
@@ -209,7 +212,11 @@ class Devices {
   }
 }
 
-async function openNetif(spec: NetifSpec, hostIp: string | undefined, offloads: boolean): Promise<Netif> {
+async function openNetif(
+  spec: NetifSpec,
+  hostIp: string | undefined,
+  offloads: boolean | 'software',
+): Promise<Netif> {
   if (spec.kind === 'stream') {
     const { openStream } = await import('../netif/stream/index.ts');
     const { kind, ...options } = spec;
@@ -227,7 +234,10 @@ async function openNetif(spec: NetifSpec, hostIp: string | undefined, offloads: 
   });
 }
 
-async function openXen(spec: Extract<NetifSpec, { kind: 'xen' | 'vif' }>, offloads: boolean): Promise<Netif> {
+async function openXen(
+  spec: Extract<NetifSpec, { kind: 'xen' | 'vif' }>,
+  offloads: boolean | 'software',
+): Promise<Netif> {
   const { openLinuxHypervisor, openNetback, openNetfront } = await import('../netif/xen/index.ts');
   const hypervisor = await openLinuxHypervisor();
   try {
@@ -244,7 +254,7 @@ async function openXen(spec: Extract<NetifSpec, { kind: 'xen' | 'vif' }>, offloa
   }
 }
 
-async function openShard(peers: ShardPeers, offloads: boolean): Promise<Netif> {
+async function openShard(peers: ShardPeers, offloads: boolean | 'software'): Promise<Netif> {
   const [{ openTap }, { shard }] = await Promise.all([
     import('../netif/tap/index.ts'),
     import('../netif/index.ts'),

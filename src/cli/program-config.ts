@@ -10,7 +10,7 @@ import type { StackSettings } from './open-stack.ts';
 /**
  * The default export of `mirage-net.config.js`: this, or a function that gives
  * it. The options of `mirage-net run` are there under the same names in camel
- * case: `--host-ip` is `hostIp`, `--no-offloads` is `offloads: false`.
+ * case: `--host-ip` is `hostIp`, `--offloads off` is `offloads: false`.
  */
 export interface ProgramConfig extends StackSettings {
   /** `direct` (default): our own stack; `socket`: the host's sockets, nothing is replaced. */
@@ -23,7 +23,8 @@ export interface ProgramConfig extends StackSettings {
   /** The address of the kernel's end of a TAP. */
   readonly hostIp?: string;
   readonly gateway?: string;
-  readonly offloads?: boolean;
+  /** `--offloads on`, `off` or `software`. */
+  readonly offloads?: boolean | 'software';
   readonly pcap?: string;
   readonly snaplen?: number;
   readonly impair?: string;
@@ -125,7 +126,7 @@ function wordsOf(config: ProgramConfig): string[] {
     if (SETTINGS.has(key) || value === undefined) continue;
     const option = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     if (key === 'offloads') {
-      if (value === false) words.push('--no-offloads');
+      if (value !== true) words.push(`--offloads=${value === false ? 'off' : String(value)}`);
     } else if (typeof value === 'boolean') {
       if (value) words.push(`--${option}`);
     } else {

@@ -15,7 +15,7 @@ export async function runWorkers(options: WorkerRunOptions, count: number, io: C
   const queues = openTapQueues(count, {
     name: options.netif.name,
     ...(options.hostIp !== undefined && { hostAddress: options.hostIp }),
-    offloads: options.offloads && options.impair === undefined,
+    offloads: options.impair === undefined && options.offloads,
   });
   io.stderr.write(`mirage-net: ${count} workers share ${queues.name} (${queues.mac})\n`);
   const workers = queues.descriptors.map((fd, shard) => {

@@ -15,13 +15,18 @@ import {
 import { DeliveryQueue } from './queue.ts';
 import { FrameBuilder } from './sender.ts';
 import type { Slab } from './slab.ts';
+import { softwareOffloads } from './software.ts';
 
 export interface SwitchOptions {
   readonly clock: Clock;
   /** Largest network-layer packet on every port; 1500 unless given. */
   readonly mtu?: number;
-  /** Of all ports in both directions, since any port may be given another's frames. None unless given. */
-  readonly offloads?: Offloads;
+  /**
+   * Of all ports in both directions, since any port may be given another's frames. None unless given.
+   * With `software`, ordinary frames pass, and each port puts them together and cuts them apart
+   * ({@link softwareOffloads}).
+   */
+  readonly offloads?: Offloads | 'software';
   /** How long an address is remembered after its last frame; 300,000 ms (IEEE 802.1D) unless given. */
   readonly agingMs?: number;
   /** Most addresses remembered; 1024 unless given. The one silent for longest makes room. */
@@ -52,6 +57,7 @@ export class Switch {
   readonly #clock: Clock;
   readonly #mtu: number;
   readonly #offloads: Offloads;
+  readonly #isSoftware: boolean;
   readonly #queueFrames: number;
   readonly #batch: number;
   readonly #table: MacTable;
@@ -62,7 +68,8 @@ export class Switch {
     const { clock, mtu = 1500, offloads = NO_OFFLOADS, agingMs = 300_000, maxEntries = 1024 } = options;
     this.#clock = clock;
     this.#mtu = mtu;
-    this.#offloads = offloads;
+    this.#isSoftware = offloads === 'software';
+    this.#offloads = offloads === 'software' ? NO_OFFLOADS : offloads;
     this.#queueFrames = options.queueFrames ?? 256;
     this.#batch = options.batch ?? 64;
     this.#table = new MacTable(maxEntries, agingMs);
@@ -93,7 +100,7 @@ export class Switch {
       trustsChecksums: this.#offloads.checksum === 'partial',
     });
     this.#ports.push(port);
-    return port;
+    return this.#isSoftware ? softwareOffloads(port) : port;
   }
 
   #forward(ingress: number, slab: Slab, start: number, end: number, frame: Frame): void {

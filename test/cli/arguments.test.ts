@@ -92,6 +92,16 @@ describe('mirage-net run', () => {
     });
   });
 
+  it.each([
+    ['--offloads on', true],
+    ['--offloads=off', false],
+    ['--offloads software', 'software'],
+    ['', true],
+  ])('takes offloads as told by "%s"', (words, offloads) => {
+    const line = `run app.js --netif xen:0 --ip 10.0.0.2/24 ${words}`.trim();
+    expect(parseCommand(line.split(' '))).toMatchObject({ options: { offloads } });
+  });
+
   it('takes a descriptor in place of a name, and keeps offloads on', () => {
     expect(parseCommand(words('run --netif fd:3 --ip 10.0.0.2/24 app.js'))).toEqual({
       kind: 'run',
@@ -183,6 +193,9 @@ describe('mirage-net run', () => {
     ['run app.js --net socket --pcap x.pcap', /--pcap does not apply to --net socket/],
     ['run app.js --net socket --netif tap:mnd0', /--netif does not apply to --net socket/],
     ['run app.js --net socket --no-offloads', /--no-offloads does not apply/],
+    ['run app.js --net socket --offloads software', /--offloads does not apply/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --offloads yes', /"on", "off" or "software"/],
+    ['run app.js --netif tap:mnd0 --ip 10.0.0.2/24 --offloads on --no-offloads', /give one of them/],
     ['run app.js --net kernel', /"direct".*"socket"/],
     ['run app.js --bogus', /bogus/],
     ['walk', /no command "walk"/],

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CHECKSUM_VERIFIED, createCable, type Frame, softwareOffloads } from '../../src/netif/index.ts';
+import {
+  CHECKSUM_VERIFIED,
+  createCable,
+  type Frame,
+  Switch,
+  softwareOffloads,
+} from '../../src/netif/index.ts';
 import { VirtualClock } from '../../src/time/index.ts';
 import { internetChecksum } from '../support/packets.ts';
 import { ACK, pattern, sendLarge, tcpChecksum, tcpFrame } from '../support/tcp-frames.ts';
@@ -95,6 +101,20 @@ describe('offloads in software, over frames of a cable', () => {
     expect(recorder.kept.map((view, i) => Buffer.compare(view, copies[i]!))).not.toContain(1);
     expect(recorder.kept.map((view, i) => Buffer.compare(view, copies[i]!))).not.toContain(-1);
     expect(far.counters.rxFrames).toBe(near.counters.txFrames);
+  });
+
+  it('is on both sides of a switch that passes ordinary frames', () => {
+    const clock = new VirtualClock();
+    const bridge = new Switch({ clock, offloads: 'software' });
+    const [near, far] = [bridge.port(), bridge.port()];
+    const recorder = listen(far);
+    listen(near);
+    sendLarge(near, 45_000, 1400, { flags: ACK });
+    clock.advanceTo(1);
+    const payload = recorder.frames.map((frame) => frame.subarray(HEADERS));
+    expect(Buffer.concat(payload).equals(pattern(0, 45_000))).toBe(true);
+    expect(recorder.frames.length).toBeLessThan(10);
+    expect(far.counters.rxFrames).toBe(Math.ceil(45_000 / 1400));
   });
 
   it('hands up frames of other kinds between two runs in their order', () => {
