@@ -112,8 +112,10 @@ export class Lane {
     this.#namespaces.push(name);
     ip('netns', 'add', name);
     ip('-n', name, 'link', 'set', 'lo', 'up');
+    // Whoever has no timestamps cannot take a port from TIME-WAIT again: with the kernel's own limit, a few
+    // seconds of connections use up all ports, and what is measured is the client's search for one.
     const settings =
-      'net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range=1024\t65535 net.ipv4.tcp_no_metrics_save=1';
+      'net.ipv6.conf.all.disable_ipv6=1 net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range=1024\t65535 net.ipv4.tcp_max_tw_buckets=20000 net.ipv4.tcp_no_metrics_save=1';
     for (const setting of settings.split(' ')) {
       execFileSync('ip', ['netns', 'exec', name, 'sysctl', '-qw', setting]);
     }
