@@ -1,6 +1,12 @@
 import { EMPTY, get16, get32, set16, set32 } from '../bytes/index.ts';
 import { firstUnsound, fold, sum, update16 } from '../checksum/index.ts';
-import { CHECKSUM_VERIFIED, ETHERNET_HEADER, type Frame } from './netif.ts';
+import {
+  CHECKSUM_VERIFIED,
+  ETHERNET_HEADER,
+  type Frame,
+  type NetifCounters,
+  type NetifHandler,
+} from './netif.ts';
 
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
@@ -180,6 +186,26 @@ export class Coalescer {
       payload < this.#segmentSize ||
       length + this.#segmentSize > LARGEST_PACKET ||
       this.#segments === MOST_SEGMENTS;
+  }
+
+  /**
+   * Ends the run, if there is one, and hands it to `handler` as `frame`, without what is damaged of it,
+   * while `isOpen` says yes. Whether any of it is kept.
+   */
+  handOver(
+    frame: Frame,
+    counters: NetifCounters,
+    handler: Pick<NetifHandler, 'receive'>,
+    isOpen: () => boolean,
+  ): boolean {
+    let isKept = false;
+    for (let hasMore = this.isOpen; hasMore; ) {
+      hasMore = this.close(frame);
+      counters.rxErrors += this.damaged;
+      if (frame.start < frame.end && isOpen()) handler.receive(frame);
+      if (frame.retained) isKept = true;
+    }
+    return isKept;
   }
 
   /**

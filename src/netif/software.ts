@@ -68,7 +68,7 @@ class SoftwareOffloads implements Netif {
       throw new NetError('EINVAL', { syscall: 'start', reason: `${this.name} has been started` });
     }
     this.#handler = handler;
-    const gathering = new Gatherer(handler, this.#netif);
+    const gathering = new Gatherer(handler, this.#netif, () => this.#out.isOpen);
     this.#netif.start({
       receive: (frame) => gathering.take(frame),
       flush: () => {
@@ -130,6 +130,10 @@ class Cutter {
     this.#longest = netif.mtu + ETHERNET_HEADER + VLAN_TAG;
     this.#area = allocateSummable(LARGEST + VLAN_TAG);
     this.#frame = new Frame(this.#area);
+  }
+
+  get isOpen(): boolean {
+    return !this.#released;
   }
 
   reserve(size: number): Frame | null {
@@ -228,6 +232,7 @@ class Cutter {
 class Gatherer {
   readonly #handler: NetifHandler;
   readonly #counters: NetifCounters;
+  readonly #isOpen: () => boolean;
   readonly #longest: number;
   readonly #run = new Coalescer();
   readonly #frame = new Frame(EMPTY);
@@ -236,8 +241,9 @@ class Gatherer {
   #slab: Uint8Array = EMPTY;
   #position = 0;
 
-  constructor(handler: NetifHandler, netif: Netif) {
+  constructor(handler: NetifHandler, netif: Netif, isOpen: () => boolean) {
     this.#handler = handler;
+    this.#isOpen = isOpen;
     this.#counters = netif.counters;
     this.#longest = netif.mtu + ETHERNET_HEADER + VLAN_TAG;
   }
@@ -285,15 +291,7 @@ class Gatherer {
   /** The run, if there is one, goes up. */
   handOver(): void {
     const run = this.#run;
-    if (!run.isOpen) return;
-    const frame = this.#frame;
-    let isKept = false;
-    for (let hasMore = true; hasMore; ) {
-      hasMore = run.close(frame);
-      this.#counters.rxErrors += run.damaged;
-      if (frame.start < frame.end) this.#handler.receive(frame);
-      if (frame.retained) isKept = true;
-    }
+    const isKept = run.handOver(this.#frame, this.#counters, this.#handler, this.#isOpen);
     if (isKept) this.#position = (run.end + ALIGNMENT - 1) & -ALIGNMENT;
   }
 }

@@ -53,6 +53,7 @@ export class TapReceiver {
   /** What was parsed last is several datagrams. */
   #isDatagrams = false;
   #closed = false;
+  readonly #isOpen = (): boolean => !this.#closed;
 
   constructor(options: TapReceiverOptions) {
     const { port, counters, headerSize, longest, coalescer, batchFrames } = options;
@@ -196,15 +197,7 @@ export class TapReceiver {
 
   /** Whether any of it is kept. */
   #finish(run: Coalescer, handler: NetifHandler): boolean {
-    const frame = this.#received;
-    let isKept = false;
-    for (let hasMore = true; hasMore; ) {
-      hasMore = run.close(frame);
-      this.#counters.rxErrors += run.damaged;
-      if (frame.start < frame.end) this.#show(handler);
-      if (frame.retained) isKept = true;
-    }
-    return isKept;
+    return run.handOver(this.#received, this.#counters, handler, this.#isOpen);
   }
 
   #show(handler: NetifHandler): void {

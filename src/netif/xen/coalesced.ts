@@ -71,13 +71,8 @@ export class CoalescedFrames {
   /** The run, if there is one, goes up as one frame, without what is damaged of it. */
   handOver(): void {
     const run = this.#run;
-    const frame = this.#frame;
     const { end } = run;
-    for (let hasMore = run.isOpen; hasMore; ) {
-      hasMore = run.close(frame);
-      this.#counters.rxErrors += run.damaged;
-      if (frame.start < frame.end) this.#give(frame, end);
-    }
+    if (run.handOver(this.#frame, this.#counters, this.#handler, this.#isOpen)) this.#kept = end;
   }
 
   /** One past the last byte that someone keeps since the last call; 0 for none. */
