@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
 import { Errno, type NativeMemory, type Readiness } from '../../src/native/index.ts';
@@ -155,13 +156,13 @@ describe('datagrams as one frame', () => {
     },
   );
 
-  it('never writes again to bytes that were retained', () => {
+  it('never writes again to bytes that were retained', async () => {
     let count = 0;
     const { port, shown, kept } = setup(() => ++count % 3 === 0);
     const sender = setup();
     const sent = Array.from({ length: 600 }, (_, i) => datagram(i % 250, 1000));
     for (const frame of sent) send(sender.netif, frame);
-    sender.netif.flush();
+    await turn();
     port.input.push(...sender.port.output);
     while (port.input.length > 0) port.readiness!.readable();
     expect(shown.map((frame) => frame[100])).toEqual(sent.map((frame) => frame[100]));
@@ -176,8 +177,7 @@ describe('datagrams as one frame', () => {
     send(netif, datagram(1, 1472, { port: 8 }));
     send(netif, datagram(1, 1472, { port: 8, hopLimit: 1 }));
     send(netif, datagram(2, 1473 - 1, { port: 8, hopLimit: 1, ipv6: true }));
-    // The turn ends.
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     const sizes = port.output.map((frame) => frame.length - HEADER);
     expect(sizes).toEqual([42 + 6400, 142, 42 + 44 * 1472, 42 + 6 * 1472, 1514, 1514, 62 + 1472]);
     expect(port.output.map((frame) => frame[1])).toEqual([GSO_UDP, 0, GSO_UDP, GSO_UDP, 0, 0, 0]);
@@ -193,11 +193,23 @@ describe('datagrams as one frame', () => {
     expect(port.output.map(({ length }) => length - HEADER)).toEqual([62, 60]);
   });
 
-  it('counts each that the kernel does not take', () => {
+  it('waits for the turn to end, whatever flushes in it', async () => {
+    const { port, netif } = setup();
+    for (let i = 0; i < 8; i++) {
+      send(netif, datagram(i, 500));
+      netif.flush();
+      await null;
+    }
+    expect(port.output).toEqual([]);
+    await turn();
+    expect(port.output.map(({ length }) => length - HEADER)).toEqual([42 + 8 * 500]);
+  });
+
+  it('counts each that the kernel does not take', async () => {
     const { port, netif } = setup();
     for (let i = 0; i < 5; i++) send(netif, datagram(i, 500));
     port.failure = -Errno.EIO;
-    netif.flush();
+    await turn();
     expect(netif.counters).toMatchObject({ txFrames: 0, txDropped: 5 });
   });
 
