@@ -1,44 +1,17 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
-import { Errno, type NativeMemory, type Readiness } from '../../src/native/index.ts';
+import { Errno } from '../../src/native/index.ts';
 import { CHECKSUM_PARTIAL, type Frame } from '../../src/netif/netif.ts';
 import { TapNetif } from '../../src/netif/tap/netif.ts';
-import type { TapPort } from '../../src/netif/tap/port.ts';
 import { internetChecksum } from '../support/packets.ts';
+import { FakePort } from './fake-port.ts';
 
 const HEADER = 10;
 const GSO_UDP = 5;
 
-class Port implements TapPort {
-  readonly input: Buffer[] = [];
-  readonly output: Buffer[] = [];
-  failure = 0;
-  readiness: Readiness | null = null;
-
-  read(memory: NativeMemory, offset: number): number {
-    const next = this.input.shift();
-    if (next === undefined) return -Errno.EAGAIN;
-    memory.bytes.set(next, offset);
-    return next.length;
-  }
-
-  write(memory: NativeMemory, offset: number, length: number): number {
-    if (this.failure < 0) return this.failure;
-    this.output.push(Buffer.from(memory.bytes.slice(offset, offset + length)));
-    return length;
-  }
-
-  watch(readiness: Readiness) {
-    this.readiness = readiness;
-    return { setWritable: () => {}, unref: () => {}, close: () => {} };
-  }
-
-  close(): void {}
-}
-
 function setup(retain: (frame: Frame) => boolean = () => false) {
-  const port = new Port();
+  const port = new FakePort();
   const netif = new TapNetif({
     port,
     name: 'tap7',
@@ -208,7 +181,7 @@ describe('datagrams as one frame', () => {
   it('counts each that the kernel does not take', async () => {
     const { port, netif } = setup();
     for (let i = 0; i < 5; i++) send(netif, datagram(i, 500));
-    port.failure = -Errno.EIO;
+    port.refusals.push(Errno.EIO);
     await turn();
     expect(netif.counters).toMatchObject({ txFrames: 0, txDropped: 5 });
   });

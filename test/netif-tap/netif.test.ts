@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
 import { allocateSummable, releaseSummable } from '../../src/checksum/index.ts';
-import { Errno, type NativeMemory, type Readiness } from '../../src/native/index.ts';
+import { Errno } from '../../src/native/index.ts';
 import {
   CHECKSUM_NONE,
   CHECKSUM_PARTIAL,
@@ -11,56 +11,10 @@ import {
   NO_OFFLOADS,
 } from '../../src/netif/netif.ts';
 import { TapNetif, type TapNetifOptions } from '../../src/netif/tap/netif.ts';
-import type { TapPort } from '../../src/netif/tap/port.ts';
+import { FakePort } from './fake-port.ts';
 
 const SEGMENTED = 65549;
 const ALL = { checksum: 'partial', segmentation: SEGMENTED } as const;
-
-/** A descriptor that gives what it was fed and keeps what it gets. */
-class FakePort implements TapPort {
-  /** What reads give: bytes, or a negative error number; EAGAIN when there is no more. */
-  readonly input: (Buffer | number)[] = [];
-  readonly output: Buffer[] = [];
-  /** What writes answer in place of taking the frame, as long as there are any. */
-  readonly refusals: number[] = [];
-  readiness: Readiness | null = null;
-  wantsWritable = false;
-  watched = false;
-  closed = false;
-
-  read(memory: NativeMemory, offset: number, length: number): number {
-    const next = this.input.shift() ?? -Errno.EAGAIN;
-    if (typeof next === 'number') return next;
-    const count = Math.min(next.length, length);
-    memory.bytes.set(next.subarray(0, count), offset);
-    return count;
-  }
-
-  write(memory: NativeMemory, offset: number, length: number): number {
-    const refusal = this.refusals.shift();
-    if (refusal !== undefined) return -refusal;
-    this.output.push(Buffer.from(memory.bytes.slice(offset, offset + length)));
-    return length;
-  }
-
-  watch(readiness: Readiness) {
-    this.readiness = readiness;
-    this.watched = true;
-    return {
-      setWritable: (wanted: boolean) => {
-        this.wantsWritable = wanted;
-      },
-      unref: () => {},
-      close: () => {
-        this.watched = false;
-      },
-    };
-  }
-
-  close(): void {
-    this.closed = true;
-  }
-}
 
 /** Writes down, in words, what a netif calls. */
 class Recorder implements NetifHandler {

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MacAddress } from '../../src/address/index.ts';
-import { Errno, type GatherRing, libc, type NativeMemory, type Readiness } from '../../src/native/index.ts';
+import { Errno, type GatherRing, libc, type NativeMemory } from '../../src/native/index.ts';
 import { CHECKSUM_NONE, CHECKSUM_VERIFIED, type Frame, NO_OFFLOADS } from '../../src/netif/netif.ts';
 import { TapNetif } from '../../src/netif/tap/netif.ts';
-import type { TapPort } from '../../src/netif/tap/port.ts';
 import { internetChecksum } from '../support/packets.ts';
 import {
   ACK,
@@ -16,46 +15,9 @@ import {
   tcpChecksum,
   tcpFrame,
 } from '../support/tcp-frames.ts';
+import { FakePort } from './fake-port.ts';
 
 const MSS = 1000;
-class Port implements TapPort {
-  readonly input: Buffer[] = [];
-  readonly output: Buffer[] = [];
-  /** How many writes each batch had, where the port takes batches. */
-  readonly batches: number[] = [];
-  /** Writes that are taken before one is refused; no limit by default. */
-  room = Number.POSITIVE_INFINITY;
-  readiness: Readiness | null = null;
-  wantsWritable = false;
-
-  read(memory: NativeMemory, offset: number, length: number): number {
-    const next = this.input.shift();
-    if (next === undefined) return -Errno.EAGAIN;
-    memory.bytes.set(next.subarray(0, length), offset);
-    return Math.min(next.length, length);
-  }
-
-  write(memory: NativeMemory, offset: number, length: number): number {
-    if (this.room === 0) return -Errno.EAGAIN;
-    this.room--;
-    this.output.push(Buffer.from(memory.bytes.slice(offset, offset + length)));
-    return length;
-  }
-
-  watch(readiness: Readiness) {
-    this.readiness = readiness;
-    return {
-      setWritable: (wanted: boolean) => {
-        this.wantsWritable = wanted;
-      },
-      unref: () => {},
-      close: () => {},
-    };
-  }
-
-  close(): void {}
-}
-
 interface Shown {
   readonly bytes: Buffer;
   readonly segmentSize: number;
@@ -63,16 +25,18 @@ interface Shown {
 }
 
 /** A port that takes batches, in the place of the kernel's. */
-class BatchPort extends Port {
+class BatchPort extends FakePort {
+  /** How many writes each batch had. */
+  readonly batches: number[] = [];
   area: Pick<NativeMemory, 'bytes'> = { bytes: Buffer.alloc(0) };
   /** What each write is answered with in place of its length, by its number. */
   readonly failures = new Map<number, number>();
   #written = 0;
-  opened = 0;
-  closed = 0;
+  ringsOpened = 0;
+  ringsClosed = 0;
 
   gather(count: number, slotSize: number): GatherRing {
-    this.opened++;
+    this.ringsOpened++;
     const slots = { bytes: Buffer.alloc(count * slotSize), address: 0 };
     const writes: [number, number, number][] = [];
     const results: number[] = [];
@@ -96,13 +60,13 @@ class BatchPort extends Port {
       },
       result: () => results.shift()!,
       close: () => {
-        this.closed++;
+        this.ringsClosed++;
       },
     } as unknown as GatherRing;
   }
 }
 
-function setup(retain: (frame: Frame) => boolean = () => false, port: Port = new Port()) {
+function setup(retain: (frame: Frame) => boolean = () => false, port: FakePort = new FakePort()) {
   const netif = new TapNetif({
     port,
     name: 'tap7',
@@ -392,9 +356,9 @@ describe('frames cut apart in software', () => {
       sendLarge(netif, 10 * MSS, MSS);
       expect(netif.counters).toMatchObject({ txFrames: 7, txDropped: 2, txErrors: 1 });
       expect(port.wantsWritable).toBe(false);
-      expect(port.opened).toBe(1);
+      expect(port.ringsOpened).toBe(1);
       await netif.close();
-      expect(port.closed).toBe(1);
+      expect(port.ringsClosed).toBe(1);
     });
   });
 
