@@ -88,6 +88,8 @@ const rows: Record<string, string>[] = [];
       },
     ),
   );
+  // What is in flight would be sent again for minutes.
+  connection.abort();
 }
 {
   const { connection, inject, flush } = loneConnection();
@@ -106,6 +108,8 @@ const rows: Record<string, string>[] = [];
       },
     ),
   );
+  // What is in flight would be sent again for minutes.
+  connection.abort();
 }
 {
   const { connection, inject, flush } = loneConnection();
@@ -128,6 +132,8 @@ const rows: Record<string, string>[] = [];
       },
     ),
   );
+  // What is in flight would be sent again for minutes.
+  connection.abort();
 }
 {
   const { connection, inject, flush } = loneConnection();
@@ -145,6 +151,8 @@ const rows: Record<string, string>[] = [];
       () => flush(),
     ),
   );
+  // What is in flight would be sent again for minutes.
+  connection.abort();
 }
 console.table(rows);
 
