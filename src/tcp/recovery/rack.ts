@@ -65,11 +65,6 @@ export class Rack {
     if (this.#persist > 0 && --this.#persist === 0) this.#multiplier = 1;
   }
 
-  #windowMs(rtt: RttEstimator, urgent: boolean): number {
-    if (!this.reorderingSeen && urgent) return 0;
-    return Math.min((this.#multiplier * rtt.minimumMs) / 4, rtt.smoothedMs);
-  }
-
   /**
    * RFC 8985 §6.2 step 5: marks what is lost by now. `urgent` says that enough
    * was delivered out of order (or a recovery is on) to do without a window
@@ -79,7 +74,11 @@ export class Rack {
   detect(scoreboard: Scoreboard, time: Moment, rtt: RttEstimator, urgent: boolean): number {
     if (this.#sentAt < 0) return 0;
     const pool = this.#pool;
-    const waitMs = this.#rttMs + this.#windowMs(rtt, urgent);
+    let waitMs = this.#rttMs;
+    // RACK_update_reo_wnd; not in a function of its own, whose fraction would be an object where V8 does not inline it.
+    if (this.reorderingSeen || !urgent) {
+      waitMs += Math.min((this.#multiplier * rtt.minimumMs) / 4, rtt.smoothedMs);
+    }
     let id = scoreboard.inFlight.head;
     // The list is in order of transmission: the walk ends at the first that is not in question, so it
     // costs what it marks.

@@ -68,14 +68,15 @@ export class RttEstimator {
       this.varianceMs += (Math.abs(this.smoothedMs - r) - this.varianceMs) / 4;
       this.smoothedMs += (r - this.smoothedMs) / 8;
     }
-    this.#timeoutMs = this.#smoothedTimeout();
+    this.#deriveTimeout();
   }
 
-  #smoothedTimeout(): number {
+  /** Sets it, and returns nothing: a fraction that is returned is an object wherever V8 does not inline the call. */
+  #deriveTimeout(): void {
     // The floor is put under the variance term, not under the sum: on a long path with little
     // variance the peer's delayed ACK must not be taken for a loss (RFC 6298 §2.4 allows any floor).
     const timeout = this.smoothedMs + Math.max(this.#floorMs, 4 * this.varianceMs);
-    return Math.min(timeout, this.#ceilingMs);
+    this.#timeoutMs = Math.min(timeout, this.#ceilingMs);
   }
 
   /** Its state, for a record or from one. */
@@ -84,6 +85,8 @@ export class RttEstimator {
     this.varianceMs = fields.real(this.varianceMs);
     this.latestMs = fields.real(this.latestMs, this.smoothedMs);
     this.minimumMs = fields.real(this.minimumMs, Number.POSITIVE_INFINITY);
-    this.#timeoutMs = fields.real(this.#timeoutMs, this.#smoothedTimeout());
+    const timeoutMs = this.#timeoutMs;
+    this.#deriveTimeout();
+    this.#timeoutMs = fields.real(timeoutMs, this.#timeoutMs);
   }
 }
