@@ -10,11 +10,12 @@
 import { PerformanceObserver } from 'node:perf_hooks';
 import { IpAddress } from '../src/address/index.ts';
 import { allocate, set16, set32 } from '../src/bytes/index.ts';
-import type { IpLayer, IpPacket, IpPath, IpProtocol } from '../src/ip.ts';
+import type { IpProtocol } from '../src/ip.ts';
 import { CHECKSUM_VERIFIED, Frame } from '../src/netif/index.ts';
 import { DirectTcp, TcpLayer } from '../src/tcp/index.ts';
 import * as wire from '../src/tcp/wire.ts';
 import { RealClock, SeededRandom, TimerWheel } from '../src/time/index.ts';
+import { benchIp, benchPacket, benchPath } from './support.ts';
 
 const AT_ONCE = 32;
 const ROUNDS = 2000;
@@ -34,32 +35,17 @@ const REMOTE = IpAddress.parse('10.0.0.1');
 /** What each peer has to acknowledge next. */
 const owed = new Int32Array(AT_ONCE);
 const out = new Frame(allocate(2048));
-const path: IpPath = {
-  source: LOCAL,
-  destination: REMOTE,
-  mtu: 1500,
-  interfaceMtu: 1500,
-  headerLength: 20,
-  // The device makes the checksums: what is measured is TCP.
-  transmit: { checksum: 'partial', segmentation: 0 },
-  reserve: (_, length) => out.reset(out.bytes, 0, length),
-  commit: ({ bytes }) => {
-    const takesNumber = (wire.flags(bytes, 0) & (SYN | FIN)) !== 0 ? 1 : 0;
-    owed[wire.destinationPort(bytes, 0) - FIRST_PEER] = wire.sequence(bytes, 0) + takesNumber;
-  },
-  confirm: () => {},
-};
+const path = benchPath(LOCAL, REMOTE, out, 0, ({ bytes }) => {
+  const takesNumber = (wire.flags(bytes, 0) & (SYN | FIN)) !== 0 ? 1 : 0;
+  owed[wire.destinationPort(bytes, 0) - FIRST_PEER] = wire.sequence(bytes, 0) + takesNumber;
+});
 let protocol: IpProtocol | null = null;
-const ip: IpLayer = {
-  register: (registered) => {
+const ip = benchIp(
+  () => path,
+  (registered) => {
     protocol = registered;
   },
-  path: () => path,
-  interfaceIndex: () => 0,
-  isLocal: () => true,
-  isBroadcast: () => false,
-  portUnreachable: () => {},
-};
+);
 const clock = new RealClock();
 const layer = new TcpLayer({
   ip,
@@ -74,16 +60,7 @@ await new DirectTcp(layer, clock, async () => []).listen({ port: PORT }, async (
 });
 
 const frame = new Frame(allocate(wire.HEADER));
-const packet: IpPacket = {
-  frame,
-  source: REMOTE,
-  destination: LOCAL,
-  protocol: 6,
-  trafficClass: 0,
-  hopLimit: 64,
-  isGroup: false,
-  arrival: 0,
-};
+const packet = benchPacket(frame, REMOTE, LOCAL);
 
 function inject(peer: number, flags: number, sequence: number, acknowledgment: number): void {
   const { bytes } = frame.reset(frame.bytes, 0, wire.HEADER);

@@ -11,6 +11,57 @@ const REMOTE = IpAddress.parse('10.0.0.2');
 const HEADER = 32;
 const PORT = 80;
 
+/** A network layer of nothing but paths: `register` is told of the transport. */
+export function benchIp(
+  path: (remote: IpAddress) => IpPath,
+  register: (protocol: IpProtocol) => void,
+): IpLayer {
+  return {
+    register,
+    path,
+    interfaceIndex: () => 0,
+    isLocal: () => true,
+    isBroadcast: () => false,
+    portUnreachable: () => {},
+  };
+}
+
+/** A path into `out`, from where `commit` takes each segment. */
+export function benchPath(
+  source: IpAddress,
+  destination: IpAddress,
+  out: Frame,
+  segmentation: number,
+  commit: (frame: Frame) => void,
+): IpPath {
+  return {
+    source,
+    destination,
+    mtu: 1500,
+    interfaceMtu: 1500,
+    headerLength: 20,
+    // The device makes the checksums: what is measured is TCP.
+    transmit: { checksum: 'partial', segmentation },
+    reserve: (_, length) => out.reset(out.bytes, 0, length),
+    commit,
+    confirm: () => {},
+  };
+}
+
+/** The cursor of a received packet in `frame`. */
+export function benchPacket(frame: Frame, source: IpAddress, destination: IpAddress): IpPacket {
+  return {
+    frame,
+    source,
+    destination,
+    protocol: 6,
+    trafficClass: 0,
+    hopLimit: 64,
+    isGroup: false,
+    arrival: 0,
+  };
+}
+
 /** One of our connections, whose peer is the bench itself: nothing below TCP takes part. */
 export interface LoneConnection {
   readonly layer: TcpLayer;
@@ -41,31 +92,16 @@ export function loneConnection(
   let protocol: IpProtocol | null = null;
   let sequence = 0;
   let stamp = 0;
-  const path: IpPath = {
-    source: LOCAL,
-    destination: REMOTE,
-    mtu: 1500,
-    interfaceMtu: 1500,
-    headerLength: 20,
-    // The device makes the checksums: what is measured is TCP.
-    transmit: { checksum: 'partial', segmentation },
-    reserve: (_, length) => out.reset(out.bytes, 0, length),
-    commit: (frame) => {
-      sequence = wire.sequence(frame.bytes, 0);
-      stamp++;
-    },
-    confirm: () => {},
-  };
-  const ip: IpLayer = {
-    register: (registered) => {
+  const path = benchPath(LOCAL, REMOTE, out, segmentation, (frame) => {
+    sequence = wire.sequence(frame.bytes, 0);
+    stamp++;
+  });
+  const ip = benchIp(
+    () => path,
+    (registered) => {
       protocol = registered;
     },
-    path: () => path,
-    interfaceIndex: () => 0,
-    isLocal: () => true,
-    isBroadcast: () => false,
-    portUnreachable: () => {},
-  };
+  );
   const clock = new RealClock();
   const timers = new TimerWheel(clock);
   const layer = new TcpLayer({ ip, clock, timers, random: new SeededRandom(seed), options });
@@ -74,16 +110,7 @@ export function loneConnection(
   const initial = sequence;
 
   const frame = new Frame(allocate(70_000));
-  const packet: IpPacket = {
-    frame,
-    source: REMOTE,
-    destination: LOCAL,
-    protocol: 6,
-    trafficClass: 0,
-    hopLimit: 64,
-    isGroup: false,
-    arrival: 0,
-  };
+  const packet = benchPacket(frame, REMOTE, LOCAL);
   const write = (flags: number, seq: number, ack: number, header: number, payload: number): void => {
     frame.reset(frame.bytes, 0, header + payload);
     frame.checksum = CHECKSUM_VERIFIED;
@@ -150,35 +177,18 @@ export function manyConnections(answer: Uint8Array): ManyConnections {
   const pathTo = (remote: IpAddress): IpPath => {
     let path = paths.get(remote.w3);
     if (path === undefined) {
-      path = {
-        source: LOCAL,
-        destination: remote.copy(),
-        mtu: 1500,
-        interfaceMtu: 1500,
-        headerLength: 20,
-        transmit: { checksum: 'partial', segmentation: 0 },
-        reserve: (_, length) => out.reset(out.bytes, 0, length),
-        commit: (frame) => {
-          const header = wire.headerLength(frame.bytes, 0);
-          const syn = wire.flags(frame.bytes, 0) & wire.SYN ? 1 : 0;
-          sequence = (wire.sequence(frame.bytes, 0) + frame.end - header + syn) | 0;
-        },
-        confirm: () => {},
-      };
+      path = benchPath(LOCAL, remote.copy(), out, 0, (frame) => {
+        const header = wire.headerLength(frame.bytes, 0);
+        const syn = wire.flags(frame.bytes, 0) & wire.SYN ? 1 : 0;
+        sequence = (wire.sequence(frame.bytes, 0) + frame.end - header + syn) | 0;
+      });
       paths.set(remote.w3, path);
     }
     return path;
   };
-  const ip: IpLayer = {
-    register: (registered) => {
-      protocol = registered;
-    },
-    path: (remote) => pathTo(remote),
-    isLocal: () => true,
-    isBroadcast: () => false,
-    portUnreachable: () => {},
-    interfaceIndex: () => 0,
-  };
+  const ip = benchIp(pathTo, (registered) => {
+    protocol = registered;
+  });
   const clock = new RealClock();
   const timers = new TimerWheel(clock);
   const layer = new TcpLayer({
@@ -191,16 +201,7 @@ export function manyConnections(answer: Uint8Array): ManyConnections {
   const tcp = new DirectTcp(layer, clock, async () => []);
   const frame = new Frame(allocate(2048));
   const remote = IpAddress.ipv4(0);
-  const packet: IpPacket = {
-    frame,
-    source: remote,
-    destination: LOCAL,
-    protocol: 6,
-    trafficClass: 0,
-    hopLimit: 64,
-    isGroup: false,
-    arrival: 0,
-  };
+  const packet = benchPacket(frame, remote, LOCAL);
   /** Per connection: what the peer sends and expects next. Made before anything is measured. */
   const next = new Int32Array(MOST_PEERS);
   const acknowledged = new Int32Array(MOST_PEERS);

@@ -4,49 +4,38 @@ import { Ethernet } from '../../src/ethernet/index.ts';
 import { Errno, type IoVectors, libc, type NativeMemory } from '../../src/native/index.ts';
 import { CHECKSUM_PARTIAL, type Frame, type Netif } from '../../src/netif/netif.ts';
 import { TapNetif, type TapNetifOptions } from '../../src/netif/tap/netif.ts';
-import type { TapPort } from '../../src/netif/tap/port.ts';
 import { VirtualClock } from '../../src/time/index.ts';
 import { pattern } from '../support/packets.ts';
+import { FakePort } from './fake-port.ts';
 
 const MAC = MacAddress.parse('02:00:00:00:00:02');
 const HEADERS = 54;
 const VNET = 10;
 
-/** Keeps what is written, and how: reads the memory that the vectors name, as the kernel would. */
-class GatherPort implements TapPort {
-  readonly output: Buffer[] = [];
+/** Keeps how frames are written, too: reads the memory that the vectors name, as the kernel would. */
+class GatherPort extends FakePort {
+  /** Of each frame: how many places it came from; 0 for one that was written whole. */
   readonly vectors: number[] = [];
-  refusal = 0;
 
-  read(): number {
-    return -Errno.EAGAIN;
-  }
-
-  write(memory: NativeMemory, offset: number, length: number): number {
-    this.output.push(Buffer.from(memory.bytes.slice(offset, offset + length)));
+  override write(memory: NativeMemory, offset: number, length: number): number {
     this.vectors.push(0);
-    return length;
+    return super.write(memory, offset, length);
   }
 
   writeGathered(vectors: IoVectors, count: number): number {
-    if (this.refusal !== 0) return -this.refusal;
+    const refusal = this.refusals.shift();
+    if (refusal !== undefined) return -refusal;
     const parts: Buffer[] = [];
     for (let i = 0; i < count; i++) {
       const vector = Buffer.from(libc().view(vectors.address(i), 16));
       const length = Number(vector.readBigUInt64LE(8));
-      parts.push(Buffer.from(Buffer.from(libc().view(Number(vector.readBigUInt64LE(0)), length))));
+      parts.push(Buffer.from(libc().view(Number(vector.readBigUInt64LE(0)), length)));
     }
     const frame = Buffer.concat(parts);
     this.output.push(frame);
     this.vectors.push(count);
     return frame.length;
   }
-
-  watch() {
-    return { setWritable: () => {}, unref: () => {}, close: () => {} };
-  }
-
-  close(): void {}
 }
 
 function setup(options: Partial<TapNetifOptions> = {}) {
@@ -124,7 +113,7 @@ describe('a TAP with offloads', () => {
 
   it('counts a frame that the kernel does not take', () => {
     const { port, netif, ethernet } = setup();
-    port.refusal = Errno.EIO;
+    port.refusals.push(Errno.EIO);
     send(ethernet, [Buffer.alloc(9000)]);
     expect(netif.counters).toMatchObject({ txFrames: 0, txDropped: 1 });
   });
